@@ -1,0 +1,54 @@
+"""What the OpenAPI document says of every call: the shape of a problem, and the problems that any call can be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from config.api import PROBLEM_JSON
+
+PROBLEM_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "description": "What went wrong, after RFC 9457. `code` and `type` are stable; `title` and `detail` are for people.",
+    "properties": {
+        "type": {"type": "string", "examples": ["/problems/not-found"]},
+        "code": {"type": "string", "examples": ["not-found"]},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "pointer": {"type": "string", "description": "A JSON pointer into the body."},
+                    "code": {"type": "string"},
+                    "detail": {"type": "string"},
+                },
+                "required": ["pointer", "code", "detail"],
+            },
+        },
+    },
+    "required": ["type", "code", "title", "status", "detail"],
+}
+_ANYWHERE = {
+    "429": "`throttled`: come back after Retry-After seconds",
+    "503": "`service-unavailable`: the database is away; repeat after Retry-After seconds",
+}
+_WITH_TOKEN = {"401": "`not-authenticated`"}
+
+
+def document_problems(
+    result: dict[str, Any],
+    generator: Any,
+    request: Any,
+    public: bool,  # noqa: ARG001 - as it is called
+) -> dict[str, Any]:
+    """Add the schema and the common problems to the document, as a postprocessing hook of drf-spectacular."""
+    result.setdefault("components", {}).setdefault("schemas", {})["Problem"] = PROBLEM_SCHEMA
+    content = {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for operations in result["paths"].values():
+        for operation in operations.values():
+            needs_token = operation.get("security") and {} not in operation["security"]
+            for status, description in {**_ANYWHERE, **(_WITH_TOKEN if needs_token else {})}.items():
+                operation["responses"].setdefault(status, {"description": description, "content": content})
+    return result

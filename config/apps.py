@@ -1,0 +1,10 @@
+"""The composition root as a Django app: it owns the schedules and the commands that look over all rooms."""
+
+from django.apps import AppConfig
+
+
+class CompositionConfig(AppConfig):
+    """What knows every room."""
+
+    name = "config"
+    label = "composition"

@@ -1,0 +1,48 @@
+"""What beat runs, and how often. A migration writes these rows once; operators change them in admin afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """One periodic task; `every` in seconds. A run that has waited longer than `expires` is dropped."""
+
+    name: str
+    task: str
+    every: int
+    expires: int
+    why: str
+    args: str = "[]"
+
+
+SCHEDULES = (
+    Schedule("Ring the relays", "outbox.tasks.ring_all", 1, 2, "The safety net behind the doorbell."),
+    Schedule("Sweep deadlines", "sagas.tasks.sweep_deadlines", 5, 30, "A missed deadline becomes a decision."),
+    Schedule("Remind of overdue cases", "sagas.tasks.remind_overdue_cases", 60, 60, "No case is forgotten."),
+    Schedule("Measure the outbox", "outbox.tasks.measure", 5, 5, "Gauges, so that a scrape touches no hot table."),
+    Schedule("Measure the sagas", "sagas.tasks.measure", 10, 10, "Gauges of live sagas and open cases."),
+    Schedule(
+        "Prune idempotency keys", "outbox.tasks.prune_idempotency_keys", 300, 300, "Expired answers are forgotten."
+    ),
+    Schedule("Keep partitions", "outbox.tasks.keep_partitions", 3600, 3600, "History is dropped by the day."),
+)
+
+
+def install(*, interval_model: Any, task_model: Any) -> None:
+    """Create the schedules that do not exist yet; what an operator has changed stays as it is."""
+    for schedule in SCHEDULES:
+        interval, _ = interval_model.objects.get_or_create(every=schedule.every, period="seconds")
+        task_model.objects.get_or_create(
+            name=schedule.name,
+            defaults={
+                "task": schedule.task,
+                "interval": interval,
+                "args": schedule.args,
+                "queue": "sweeps",
+                "expire_seconds": schedule.expires,
+                "description": schedule.why,
+            },
+        )

@@ -1,0 +1,285 @@
+"""Settings, all from the environment; a wrong value stops the start with one clear line.
+
+Every name is listed in docs/reference/settings.md. With no DATABASE_URL or REDIS_URL the launchers (`manage.py`,
+`make up`, `make demo`, the tests) start embedded servers and put their addresses into the environment first.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import environ
+import structlog
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+
+LOCAL_SECRET_KEY = "local-only-not-a-secret-" + "0" * 32
+
+
+def _choice(name: str, allowed: tuple[str, ...], default: str) -> str:
+    value = env.str(name, default)
+    if value not in allowed:
+        raise ImproperlyConfigured(f"{name} is {value!r}; it must be one of: {', '.join(allowed)}")
+    return value
+
+
+def _number(name: str, default: float, *, least: float, most: float) -> float:
+    try:
+        value = float(env.str(name, str(default)))
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} must be a number") from error
+    if not least <= value <= most:
+        raise ImproperlyConfigured(f"{name} is {value:g}; it must lie between {least:g} and {most:g}")
+    return value
+
+
+def _url(name: str, schemes: tuple[str, ...], default: str | None = None) -> str:
+    value = env.str(name, default) if default is not None else env.str(name, "")
+    if not value:
+        raise ImproperlyConfigured(f"{name} is not set; give it as {schemes[0]}://…")
+    if value.split("://", 1)[0] not in schemes or "://" not in value:
+        raise ImproperlyConfigured(f"{name} must begin with one of: {', '.join(s + '://' for s in schemes)}")
+    return value
+
+
+ENVIRONMENT = _choice("ENVIRONMENT", ("local", "production"), "local")
+PRODUCTION = ENVIRONMENT == "production"
+DEBUG = False
+
+SECRET_KEY = env.str("SECRET_KEY", LOCAL_SECRET_KEY)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]", "testserver"])
+
+REDIS_URL = _url("REDIS_URL", ("redis", "rediss"))
+CELERY_BROKER_URL = _url("CELERY_BROKER_URL", ("redis", "rediss"), REDIS_URL)
+
+if PRODUCTION:
+    if SECRET_KEY == LOCAL_SECRET_KEY or len(SECRET_KEY) < 50:
+        raise ImproperlyConfigured("SECRET_KEY must be your own and at least 50 characters long in production")
+    if not env.list("ALLOWED_HOSTS", default=[]):
+        raise ImproperlyConfigured("ALLOWED_HOSTS must name your hosts in production")
+    if env.bool("SAGA_BRIDGE_EMBEDDED", default=False):
+        raise ImproperlyConfigured("production does not run on the embedded servers: set DATABASE_URL and REDIS_URL")
+    SECURE_SSL_REDIRECT = True
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_HSTS_SECONDS = 31_536_000
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+
+_database: dict[str, Any] = env.db_url_config(_url("DATABASE_URL", ("postgres", "postgresql")))
+_database["CONN_MAX_AGE"] = 600
+_database["CONN_HEALTH_CHECKS"] = True
+# Arrays go over the wire in their binary form and hot statements are prepared: a fifth of the relay's time.
+_database["OPTIONS"] = {
+    "server_side_binding": True,
+    "prepare_threshold": 3,
+    "application_name": env.str("ROLE", "saga-bridge"),
+    **_database.get("OPTIONS", {}),
+}
+DATABASES = {"default": _database}
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "rest_framework",
+    "rest_framework.authtoken",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_celery_beat",
+    "config",
+    "outbox",
+    "orders",
+    "inventory",
+    "payments",
+    "shipping",
+    "notifications",
+    "analytics",
+    "sagas",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "config.api.ProblemMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+X_FRAME_OPTIONS = "DENY"
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "static"
+# Served straight from the packages: nothing has to be collected before the first start.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = not PRODUCTION
+
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+
+# --- API ---------------------------------------------------------------------------------------------------------
+DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.TokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_PAGINATION_CLASS": "config.api.CursorPages",
+    "DEFAULT_THROTTLE_CLASSES": ["config.api.CustomerThrottle", "config.api.AddressThrottle"],
+    "DEFAULT_THROTTLE_RATES": {
+        "customer": env.str("THROTTLE_CUSTOMER", "6000/min"),
+        "address": env.str("THROTTLE_ADDRESS", "12000/min"),
+    },
+    "EXCEPTION_HANDLER": "config.api.problem_handler",
+    "NUM_PROXIES": env.int("TRUSTED_PROXIES", 0),
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "saga-bridge",
+    "DESCRIPTION": "Checkout whose steps span services, and which never ends half done.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+}
+IDEMPOTENCY_KEY_TTL = int(_number("IDEMPOTENCY_KEY_TTL", 86_400, least=60, most=31_536_000))
+
+# --- Celery: a broker message is a doorbell, so it may be lost, doubled or late ----------------------------------
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    # A ring that cannot be sent is forgotten at once: a checkout must not wait for the broker.
+    "socket_timeout": 5,
+    "socket_connect_timeout": 1,
+    "retry_on_timeout": False,
+    "max_retries": 1,
+    "interval_start": 0,
+}
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TIMEZONE = "UTC"
+CELERY_TASK_DEFAULT_QUEUE = "sweeps"
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_MAX_LOOP_INTERVAL = 1
+
+# --- Outbox and sagas --------------------------------------------------------------------------------------------
+OUTBOX_ROUTING = "config.routing.ROUTING"
+# One claim takes at most this many messages: past 500 a batch gains little and holds its locks longer.
+RELAY_BATCH = int(_number("RELAY_BATCH", 500, least=1, most=5_000))
+# A claimed message that nobody settles returns after this many seconds; the holder renews it while it works.
+RELAY_LEASE_SECONDS = _number("RELAY_LEASE_SECONDS", 8, least=1, most=600)
+EFFECTS_CONCURRENCY = int(_number("EFFECTS_CONCURRENCY", 32, least=1, most=500))
+COMPENSATIONS_PER_SECOND = int(_number("COMPENSATIONS_PER_SECOND", 200, least=1, most=100_000))
+MESSAGE_RETENTION_DAYS = int(_number("MESSAGE_RETENTION_DAYS", 90, least=1, most=3_650))
+# A retry of the same message later than this finds its inbox row gone: keep it longer than any manual redrive.
+INBOX_RETENTION_DAYS = int(_number("INBOX_RETENTION_DAYS", 90, least=1, most=3_650))
+CASE_DUE_HOURS = _number("CASE_DUE_HOURS", 4, least=0.01, most=720)
+ORDER_FLOW = _choice("ORDER_FLOW", ("orchestrated",), "orchestrated")
+SAGA_DEFINITIONS = env.list("SAGA_DEFINITIONS", default=["sagas.definitions"])
+
+# --- The outside world -------------------------------------------------------------------------------------------
+PAYMENT_GATEWAY = _choice("PAYMENT_GATEWAY", ("simulated", "instant"), "simulated")
+CARRIER = _choice("CARRIER", ("simulated", "instant"), "simulated")
+BANK_URL = _url("BANK_URL", ("http", "https"), "http://127.0.0.1:9100/bank")
+CARRIER_URL = _url("CARRIER_URL", ("http", "https"), "http://127.0.0.1:9100/carrier")
+GATEWAY_TIMEOUT_SECONDS = _number("GATEWAY_TIMEOUT_SECONDS", 2, least=0.05, most=120)
+if PRODUCTION and "instant" in (PAYMENT_GATEWAY, CARRIER):
+    raise ImproperlyConfigured("PAYMENT_GATEWAY and CARRIER must be real ones in production, not 'instant'")
+
+EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+if env.str("EMAIL_URL", ""):
+    vars().update(env.email_url("EMAIL_URL"))
+elif env.str("MAIL_FOLDER", ""):
+    EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    EMAIL_FILE_PATH = env.str("MAIL_FOLDER")
+elif PRODUCTION:
+    raise ImproperlyConfigured("EMAIL_URL is not set; give it as smtp://user:password@host:port")
+else:
+    EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "orders@localhost")
+NOTIFICATIONS_ADDRESS_BOOK = "config.address_book.emails"
+
+# --- Logs --------------------------------------------------------------------------------------------------------
+LOG_FORMAT = _choice("LOG_FORMAT", ("console", "json"), "json" if PRODUCTION else "console")
+_shared_processors: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso"),
+    structlog.processors.format_exc_info,
+]
+_renderer: Any = (
+    structlog.processors.JSONRenderer() if LOG_FORMAT == "json" else structlog.dev.ConsoleRenderer(colors=False)
+)
+structlog.configure(
+    processors=[*_shared_processors, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    cache_logger_on_first_use=True,
+)
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "structured": {
+            "()": structlog.stdlib.ProcessorFormatter,
+            "processor": _renderer,
+            "foreign_pre_chain": _shared_processors,
+        },
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+    # A line per task would be a line per ring; httpx logs a line per call.
+    "loggers": {
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
+        "celery.beat": {"level": "WARNING"},
+        "django_celery_beat": {"level": "WARNING"},
+        "httpx": {"level": "WARNING"},
+        "httpcore": {"level": "WARNING"},
+    },
+}

@@ -1,0 +1,133 @@
+"""Claim due deliveries and read their messages. What cannot be read is kept apart, so that neighbours go on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+import msgspec
+from django.conf import settings
+from django.db import connections
+
+from outbox import sql
+from outbox.consumers import Consumer
+from outbox.contracts import Direction, Envelope, Kind, decode
+from outbox.publishing import routing
+
+
+@dataclass(slots=True)
+class Claimed:
+    """One delivery that this relay works on. `envelope` is None when the message could not be read."""
+
+    delivery_id: int
+    attempt: int
+    message_id: UUID
+    kind: Kind
+    wire_type: str
+    subject: UUID
+    correlation_id: UUID | None
+    headers: dict[str, str]
+    envelope: Envelope[Any] | None
+    unreadable: Exception | None = None
+    token: UUID | None = None
+    turned_back: bool = False
+
+    @property
+    def known(self) -> Envelope[Any]:
+        """The envelope of a message that could be read."""
+        assert self.envelope is not None  # noqa: S101 - callers keep the unreadable ones apart
+        return self.envelope
+
+    @property
+    def direction(self) -> Direction | None:
+        """The direction of the step this message belongs to, if any."""
+        return cast("Direction | None", self.headers.get("direction"))
+
+
+def due(*, lane: str, destinations: Sequence[str], using: str) -> set[str]:
+    """Return those destinations that have something due in this lane."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(sql.DUE, [list(destinations), lane])
+        return {row[0] for row in cursor.fetchall()}
+
+
+def claim_joined(*, consumer: Consumer, lane: str, types: Sequence[str], limit: int, using: str) -> list[Claimed]:
+    """Lock due deliveries until the caller's transaction ends."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(sql.CLAIM_JOINED, [lane, consumer.name, list(types), limit])
+        return [_read(row) for row in cursor.fetchall()]
+
+
+def claim_again(*, delivery_ids: Sequence[int], using: str) -> list[Claimed]:
+    """Lock these deliveries again, as far as they are still due and free."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(sql.CLAIM_AGAIN, [list(delivery_ids)])
+        return [_read(row) for row in cursor.fetchall()]
+
+
+def claim_leased(*, consumer: Consumer, lane: str, types: Sequence[str], limit: int, using: str) -> list[Claimed]:
+    """Claim due deliveries with a lease, so that they stay ours after the transaction has ended."""
+    token = uuid4()
+    with connections[using].cursor() as cursor:
+        cursor.execute(sql.CLAIM_LEASED, [lane, consumer.name, list(types), limit, token, lease()])
+        rows = cursor.fetchall()
+    claimed = []
+    for row in rows:
+        one = _read(row[:-1])
+        one.token, one.turned_back = token, row[-1]
+        claimed.append(one)
+    return claimed
+
+
+def lease() -> timedelta:
+    """Return how long a claim holds unless it is renewed."""
+    return timedelta(seconds=settings.RELAY_LEASE_SECONDS)
+
+
+def still_held(*, claimed: Sequence[Claimed], using: str) -> set[int]:
+    """Lock and return the deliveries that this relay still holds: the fence."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(sql.FENCE, [[c.delivery_id for c in claimed], [c.token for c in claimed]])
+        return {row[0] for row in cursor.fetchall()}
+
+
+def renew(*, claimed: Sequence[Claimed], using: str) -> None:
+    """Extend the leases of these deliveries, where they are still ours."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(sql.RENEW, [lease(), [c.delivery_id for c in claimed], [c.token for c in claimed]])
+
+
+_read_headers = msgspec.json.Decoder(dict[str, str]).decode
+
+
+def _read(row: Sequence[Any]) -> Claimed:
+    delivery_id, attempt, message_id, time, kind, wire_type, source, subject, correlation_id, causation_id, head, body = row
+    headers = _read_headers(head)
+    envelope: Envelope[Any] | None = None
+    unreadable: Exception | None = None
+    message_type = routing().types.get(wire_type)
+    if message_type is None:
+        unreadable = LookupError(f"unknown message type {wire_type!r}")
+    else:
+        try:
+            envelope = Envelope(
+                id=message_id,
+                source=source,
+                subject=subject,
+                time=time,
+                data=decode(message_type, body),
+                attempt=attempt,
+                correlation_id=correlation_id,
+                causation_id=causation_id,
+                traceparent=headers.get("traceparent"),
+                step=headers.get("step"),
+                direction=cast("Direction | None", headers.get("direction")),
+            )
+        except msgspec.MsgspecError as error:
+            unreadable = error
+    return Claimed(
+        delivery_id, attempt, message_id, kind, wire_type, subject, correlation_id, headers, envelope, unreadable
+    )

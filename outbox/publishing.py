@@ -1,0 +1,129 @@
+"""The one way to say something: in the transaction of the change it tells of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.conf import settings
+from django.db import connections
+from django.utils.module_loading import import_string
+from uuid_utils.compat import uuid7
+
+from outbox import doorbell, sql
+from outbox.consumers import CONSUMERS, Effectful
+from outbox.contracts import COMPENSATION, Direction, Message, encode
+from outbox.models import Lane
+from outbox.transactions import on_commit, require_transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """A message on its way into the log. `subject` is the ordering key; `id` is drawn when not given."""
+
+    data: Message
+    source: str
+    subject: UUID
+    correlation_id: UUID | None = None
+    causation_id: UUID | None = None
+    traceparent: str | None = None
+    step: str | None = None
+    direction: Direction | None = None
+    id: UUID | None = None
+
+
+@dataclass(frozen=True)
+class Routing:
+    """Which destinations want which message, by wire type, and the class that reads each type."""
+
+    types: Mapping[str, type[Message]]
+    destinations: Mapping[str, tuple[str, ...]]
+
+
+_routing: Routing | None = None
+
+
+def routing() -> Routing:
+    """Return the routing table that `settings.OUTBOX_ROUTING` names."""
+    global _routing  # noqa: PLW0603 - read once: the table is a constant of the process
+    if _routing is None:
+        _routing = import_string(settings.OUTBOX_ROUTING)
+    return _routing
+
+
+def publish(messages: Sequence[Outgoing], *, using: str = "default") -> list[UUID]:
+    """Write messages and their deliveries with the caller's transaction, and ring when it commits.
+
+    Returns the message ids in order. One statement however many messages there are. Raises `OutsideTransaction`
+    when no transaction is open, `UnroutedMessage` when the routing table does not know a type.
+    """
+    require_transaction(using)
+    if not messages:
+        return []
+    ids = [message.id or uuid7() for message in messages]
+    log, deliveries, lanes = _rows(messages, ids)
+    with connections[using].cursor() as cursor:
+        cursor.execute(sql.PUBLISH, [*log, *deliveries])
+    if lanes:
+        on_commit(lambda: doorbell.ring(lanes), using)
+    return ids
+
+
+def lane_of(*, destination: str, message_type: type[Message], direction: Direction | None) -> Lane:
+    """Return the lane that delivers this type to this destination."""
+    if direction == COMPENSATION and message_type.kind == "command":
+        return Lane.COMPENSATIONS
+    if destination in CONSUMERS and isinstance(CONSUMERS[destination].handlers.get(message_type), Effectful):
+        return Lane.EFFECTS
+    return Lane.RELAY
+
+
+class UnroutedMessage(LookupError):
+    """No row of the routing table names this type; add it to config/routing.py."""
+
+
+def _rows(messages: Sequence[Outgoing], ids: Sequence[UUID]) -> tuple[list[Any], list[Any], set[str]]:
+    destinations = routing().destinations
+    log: list[tuple[Any, ...]] = []
+    deliveries: list[tuple[Any, ...]] = []
+    lanes: set[str] = set()
+    for message, message_id in zip(messages, ids, strict=True):
+        data = message.data
+        wire_type = data.wire_type
+        if wire_type not in destinations:
+            raise UnroutedMessage(wire_type)
+        headers: dict[str, str] = {}
+        if message.traceparent:
+            headers["traceparent"] = message.traceparent
+        if message.step:
+            headers["step"] = message.step
+            headers["direction"] = str(message.direction)
+        log.append(
+            (
+                message_id,
+                data.kind,
+                wire_type,
+                data.version,
+                message.source,
+                message.subject,
+                message.correlation_id,
+                message.causation_id,
+                _encode_headers(headers).decode(),
+                encode(data).decode(),
+            )
+        )
+        for destination in destinations[wire_type]:
+            lane = lane_of(destination=destination, message_type=type(data), direction=message.direction).value
+            lanes.add(lane)
+            deliveries.append((message_id, destination, lane, data.kind, wire_type, message.subject))
+    return (
+        [list(column) for column in zip(*log, strict=True)],
+        [list(column) for column in zip(*deliveries, strict=True)] if deliveries else [[]] * 6,
+        lanes,
+    )
+
+
+_encode_headers = msgspec.json.Encoder().encode

@@ -1,0 +1,75 @@
+"""Keep the tables small: history is dropped by the day, never deleted by the row."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import connections
+from django.utils import timezone
+from psycopg import sql as pg
+
+log = structlog.get_logger(__name__)
+
+# So many days ahead there is a partition ready: two weeks of a stopped beat do no harm, and after that the default
+# partition catches what comes.
+DAYS_AHEAD = 14
+# Rows deleted at once: short transactions, little bloat.
+PRUNE_BATCH = 10_000
+PARTITION_PREFIX = "outbox_message_"
+
+
+def create_partitions(*, using: str = "default", days: int = DAYS_AHEAD) -> None:
+    """Make the message partitions of today and the coming days. Safe to call at any time."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            "SELECT outbox_create_partition(CURRENT_DATE + n) FROM generate_series(0, %s) AS n", [days]
+        )
+
+
+def drop_expired(*, using: str = "default", today: date | None = None) -> list[str]:
+    """Drop the partitions older than `settings.MESSAGE_RETENTION_DAYS`. Returns their names.
+
+    A partition stays while a delivery still points into it: nothing unsent is ever dropped.
+    """
+    oldest = (today or timezone.now().date()) - timedelta(days=settings.MESSAGE_RETENTION_DAYS)
+    dropped = []
+    with connections[using].cursor() as cursor:
+        cursor.execute("SELECT min(message_time) FROM outbox_delivery")
+        (unsettled,) = cursor.fetchone()
+        for name, day in _partitions(cursor):
+            if day >= oldest or (unsettled is not None and day >= unsettled.date()):
+                continue
+            cursor.execute(pg.SQL("DROP TABLE {}").format(pg.Identifier(name)).as_string(None))
+            dropped.append(name)
+            log.info("outbox.partition.dropped", partition=name)
+    return dropped
+
+
+def prune_handled(*, using: str = "default") -> int:
+    """Delete inbox entries past `settings.INBOX_RETENTION_DAYS`, a batch at a time. Returns how many."""
+    oldest = timezone.now() - timedelta(days=settings.INBOX_RETENTION_DAYS)
+    pruned = 0
+    with connections[using].cursor() as cursor:
+        while True:
+            cursor.execute(
+                "DELETE FROM outbox_inbox WHERE ctid = ANY(ARRAY("
+                "SELECT ctid FROM outbox_inbox WHERE at < %s LIMIT %s))",
+                [oldest, PRUNE_BATCH],
+            )
+            pruned += cursor.rowcount
+            if cursor.rowcount < PRUNE_BATCH:
+                return pruned
+
+
+def _partitions(cursor: Any) -> list[tuple[str, date]]:
+    cursor.execute(
+        "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
+        "WHERE i.inhparent = 'outbox_message'::regclass AND c.relname ~ '^outbox_message_[0-9]{8}$' ORDER BY 1"
+    )
+    return [
+        (name, datetime.strptime(name.removeprefix(PARTITION_PREFIX), "%Y%m%d").date())  # noqa: DTZ007 - a day
+        for (name,) in cursor.fetchall()
+    ]

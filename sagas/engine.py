@@ -1,0 +1,409 @@
+"""The saga engine: a pure function from (definition, instance, input, now) to a decision.
+
+No database, no clock, no Django. Around it `sagas.instances` loads, decides and writes in batches.
+
+A saga runs forward group by group. When a step fails before the pivot it turns back and compensates in reverse,
+the failing step too unless its failure is definite. What cannot go on by itself is stuck, and a person is asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import msgspec
+
+from outbox.contracts import ACTION, COMPENSATION, Command, Direction
+from sagas.definition import CLOSE, COMPENSATION_DEADLINE, SagaDefinition, Step
+
+
+class SagaStatus(StrEnum):
+    """Where a saga stands. The first three are live."""
+
+    RUNNING = "RUNNING"
+    COMPENSATING = "COMPENSATING"
+    SUSPENDED = "SUSPENDED"
+    COMPLETED = "COMPLETED"
+    COMPENSATED = "COMPENSATED"
+    ABANDONED = "ABANDONED"
+
+
+LIVE = (SagaStatus.RUNNING, SagaStatus.COMPENSATING, SagaStatus.SUSPENDED)
+
+
+class StepStatus(StrEnum):
+    """Where a step stands, over both directions."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    UNKNOWN = "UNKNOWN"
+    COMPENSATING = "COMPENSATING"
+    COMPENSATED = "COMPENSATED"
+    STUCK = "STUCK"
+    SKIPPED = "SKIPPED"
+    RESOLVED = "RESOLVED"
+
+
+_IN_FLIGHT = (StepStatus.RUNNING, StepStatus.COMPENSATING)
+_TO_UNDO = (StepStatus.SUCCEEDED, StepStatus.UNKNOWN)
+_DONE = (StepStatus.SUCCEEDED, StepStatus.SKIPPED, StepStatus.RESOLVED)
+
+
+class StepState(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One step of one saga. `generation` counts an operator's new attempts after a confirmed failure."""
+
+    status: StepStatus = StepStatus.PENDING
+    direction: Direction = ACTION
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    error: str = ""
+    generation: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One run of a saga. `key` is the order id; `reason` says why it turned back; `data` fills the commands."""
+
+    id: UUID
+    key: UUID
+    status: SagaStatus
+    steps: dict[str, StepState]
+    data: dict[str, Any]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The command of this step and direction was carried out."""
+
+    step: str
+    direction: Direction
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The command was not carried out; with `definite` False it may have been all the same."""
+
+    step: str
+    direction: Direction
+    reason: str
+    detail: str = ""
+    definite: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLettered:
+    """The command's attempts are spent, its outcome unknown."""
+
+    step: str
+    direction: Direction
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """Someone wants the saga undone."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlinePassed:
+    """A step has been in flight longer than its deadline."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryStuck:
+    """An operator sends the stuck steps again. `fresh` names those whose command must be sent anew."""
+
+    fresh: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class SkipStuck:
+    """An operator goes on without the stuck steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveStuck:
+    """An operator has done by hand what the stuck steps should have done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """An operator closes the saga as it is."""
+
+
+Input: TypeAlias = (
+    Succeeded
+    | Failed
+    | DeadLettered
+    | CancelRequested
+    | DeadlinePassed
+    | RetryStuck
+    | SkipStuck
+    | ResolveStuck
+    | Abandon
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A command to publish, with the part of the saga it belongs to, as it goes over the wire."""
+
+    step: str
+    direction: Direction
+    command: Command
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What follows: the new instance, commands to publish, steps that just became stuck. Nothing when ignored."""
+
+    instance: Instance
+    orders: tuple[Order, ...] = ()
+    stuck: tuple[str, ...] = ()
+    ignored: bool = False
+
+
+class Refused(Exception):
+    """An operator's wish does not fit the state of the saga; the text says why."""
+
+
+def start(definition: SagaDefinition, *, saga_id: UUID, key: UUID, data: dict[str, Any], now: datetime) -> Decision:
+    """Begin a saga: its first group goes out."""
+    steps = {step.name: StepState() for group in definition.groups for step in group}
+    instance = Instance(saga_id, key, SagaStatus.RUNNING, steps, data)
+    return _Turn(definition, instance, now).forward()
+
+
+def decide(definition: SagaDefinition, instance: Instance, event: Input, now: datetime) -> Decision:
+    """Apply one input. What does not fit the state (late, twice, out of order) is ignored, explicitly.
+
+    Raises `Refused` for an operator's wish that does not fit.
+    """
+    ignored = Decision(instance, ignored=True)
+    turn = _Turn(definition, instance, now)
+    match event:
+        case RetryStuck() | SkipStuck() | ResolveStuck() | Abandon():
+            return turn.operator(event)
+        case _ if instance.status not in LIVE:
+            return ignored
+        case CancelRequested(reason=reason):
+            return turn.turn_back(reason) if turn.can_turn_back() else ignored
+        case DeadlinePassed():
+            return turn.deadline_passed()
+        case Succeeded() | Failed() | DeadLettered():
+            state = instance.steps.get(event.step)
+            awaited = state is not None and (
+                (state.status in _IN_FLIGHT and state.direction == event.direction)
+                or (state.status is StepStatus.STUCK and state.direction == event.direction)
+            )
+            return turn.replied(event) if awaited else ignored
+
+
+def due_at(definition: SagaDefinition, instance: Instance) -> datetime | None:
+    """Return when the first step in flight misses its deadline, or None when none is in flight."""
+    times = []
+    for name, state in instance.steps.items():
+        if state.status in _IN_FLIGHT and state.started_at is not None:
+            step = definition.by_name.get(name)
+            if step is None:
+                times.append(state.started_at + COMPENSATION_DEADLINE)
+            else:
+                limit = step.deadline if state.direction == ACTION else step.compensation_deadline
+                times.append(state.started_at + limit)
+    return min(times, default=None)
+
+
+def wire_step(name: str, state: StepState) -> str:
+    """Return the step's name on the wire: a new generation is a new step to barrier and bank."""
+    return name if state.generation == 1 else f"{name}~{state.generation}"
+
+
+class _Turn:
+    """One decision in the making."""
+
+    def __init__(self, definition: SagaDefinition, instance: Instance, now: datetime) -> None:
+        self.definition = definition
+        self.instance = instance
+        self.now = now
+        self.steps = dict(instance.steps)
+        self.status = instance.status
+        self.reason = instance.reason
+        self.orders: list[Order] = []
+        self.stuck: list[str] = []
+
+    # --- the two directions ---
+
+    def forward(self) -> Decision:
+        for group in self.definition.groups:
+            if all(self.steps[step.name].status in _DONE for step in group):
+                continue
+            for step in group:
+                if self.steps[step.name].status is StepStatus.PENDING:
+                    self._send(step.name, step.action, ACTION)
+            return self._decision()
+        self.status = SagaStatus.COMPLETED
+        return self._decision()
+
+    def backward(self) -> Decision:
+        for group in reversed(self.definition.groups):
+            states = [self.steps[step.name].status for step in group]
+            if any(s is StepStatus.COMPENSATING for s in states):
+                return self._decision()
+            to_undo = [step for step in group if self.steps[step.name].status in _TO_UNDO]
+            for step in to_undo:
+                assert step.compensation is not None  # noqa: S101 - checked when the definition was imported
+                self._send(step.name, step.compensation, COMPENSATION)
+            if to_undo:
+                return self._decision()
+        closing = self.definition.on_compensated
+        if closing is not None and self.steps.get(CLOSE, StepState()).status not in _DONE:
+            if CLOSE not in self.steps:
+                self.steps[CLOSE] = StepState()
+                self._send(CLOSE, closing, ACTION)
+            return self._decision()
+        self.status = SagaStatus.COMPENSATED
+        return self._decision()
+
+    def advance(self) -> Decision:
+        """Go on in the direction of travel, unless something is stuck."""
+        if any(state.status is StepStatus.STUCK for state in self.steps.values()):
+            self.status = SagaStatus.SUSPENDED
+            return self._decision()
+        if self.reason:
+            self.status = SagaStatus.COMPENSATING
+            return self.backward()
+        self.status = SagaStatus.RUNNING
+        return self.forward()
+
+    def can_turn_back(self) -> bool:
+        """Whether everything that ran or runs lies before the pivot, and the saga goes forward."""
+        begun = [
+            self.definition.group_of(name)
+            for name, state in self.steps.items()
+            if name != CLOSE and state.status is not StepStatus.PENDING
+        ]
+        return not self.reason and max(begun, default=0) < self.definition.pivot_at
+
+    def turn_back(self, reason: str) -> Decision:
+        self.reason = reason
+        for name, state in self.steps.items():
+            if state.status in (StepStatus.RUNNING, StepStatus.STUCK):
+                self._mark(name, StepStatus.UNKNOWN)
+        return self.advance()
+
+    # --- inputs ---
+
+    def replied(self, event: Succeeded | Failed | DeadLettered) -> Decision:
+        name = event.step
+        if isinstance(event, Succeeded):
+            undone = event.direction == COMPENSATION
+            self._mark(name, StepStatus.COMPENSATED if undone else StepStatus.SUCCEEDED)
+            return self.advance()
+        error = event.error if isinstance(event, DeadLettered) else f"{event.reason}: {event.detail}".rstrip(": ")
+        definite = isinstance(event, Failed) and event.definite
+        if event.direction == COMPENSATION or name == CLOSE or not self._may_turn(name, definite=definite):
+            self._stick(name, error)
+            return self.advance()
+        reason = event.reason if isinstance(event, Failed) else "step_failed"
+        self._mark(name, StepStatus.FAILED if definite else StepStatus.UNKNOWN, error)
+        if self.reason:
+            return self.advance()
+        return self.turn_back(reason)
+
+    def deadline_passed(self) -> Decision:
+        late = [
+            name
+            for name, state in self.steps.items()
+            if state.status in _IN_FLIGHT and self._due(name, state) <= self.now
+        ]
+        if not late:
+            return Decision(self.instance, ignored=True)
+        if self.can_turn_back():
+            for name in late:
+                self._mark(name, StepStatus.UNKNOWN, "deadline passed")
+            return self.turn_back("deadline_exceeded")
+        for name in late:
+            self._stick(name, "deadline passed")
+        return self.advance()
+
+    def operator(self, wish: RetryStuck | SkipStuck | ResolveStuck | Abandon) -> Decision:
+        if self.instance.status not in LIVE:
+            raise Refused(f"the saga has ended: {self.instance.status}")
+        if isinstance(wish, Abandon):
+            self.status = SagaStatus.ABANDONED
+            return self._decision()
+        stuck = [name for name, state in self.steps.items() if state.status is StepStatus.STUCK]
+        if not stuck:
+            raise Refused(f"nothing is stuck: the saga is {self.instance.status}")
+        for name in stuck:
+            if isinstance(wish, RetryStuck):
+                self._resend(name, fresh=name in wish.fresh)
+            else:
+                self._mark(name, StepStatus.SKIPPED if isinstance(wish, SkipStuck) else StepStatus.RESOLVED)
+        return self.advance()
+
+    # --- marks ---
+
+    def _may_turn(self, name: str, *, definite: bool) -> bool:
+        group = self.definition.group_of(name)
+        return group < self.definition.pivot_at or (group == self.definition.pivot_at and definite)
+
+    def _due(self, name: str, state: StepState) -> datetime:
+        only = replace(self.instance, steps={name: state})
+        return due_at(self.definition, only) or self.now
+
+    def _mark(self, name: str, status: StepStatus, error: str = "") -> None:
+        state = self.steps[name]
+        self.steps[name] = msgspec.structs.replace(
+            state, status=status, ended_at=self.now, error=error or state.error
+        )
+
+    def _stick(self, name: str, error: str) -> None:
+        if self.steps[name].status is not StepStatus.STUCK:
+            self.stuck.append(name)
+        self._mark(name, StepStatus.STUCK, error)
+
+    def _send(self, name: str, command: type[Command], direction: Direction) -> None:
+        state = msgspec.structs.replace(
+            self.steps[name],
+            status=StepStatus.RUNNING if direction == ACTION else StepStatus.COMPENSATING,
+            direction=direction,
+            started_at=self.now,
+            ended_at=None,
+        )
+        self.steps[name] = state
+        data = {**self.instance.data, "reason": self.reason} if name == CLOSE else self.instance.data
+        self.orders.append(Order(wire_step(name, state), direction, msgspec.convert(data, command)))
+
+    def _resend(self, name: str, *, fresh: bool) -> None:
+        state = self.steps[name]
+        if fresh:
+            self.steps[name] = msgspec.structs.replace(state, generation=state.generation + 1)
+            self._send(name, self._command(name, state.direction), state.direction)
+            return
+        self.steps[name] = msgspec.structs.replace(
+            state,
+            status=StepStatus.RUNNING if state.direction == ACTION else StepStatus.COMPENSATING,
+            started_at=self.now,
+            ended_at=None,
+        )
+
+    def _command(self, name: str, direction: Direction) -> type[Command]:
+        step: Step | None = self.definition.by_name.get(name)
+        command = self.definition.on_compensated if step is None else step.action
+        if step is not None and direction == COMPENSATION:
+            command = step.compensation
+        assert command is not None  # noqa: S101 - it was sent before
+        return command
+
+    def _decision(self) -> Decision:
+        instance = replace(self.instance, status=self.status, steps=self.steps, reason=self.reason)
+        return Decision(instance, tuple(self.orders), tuple(self.stuck))

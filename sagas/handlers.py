@@ -1,0 +1,202 @@
+"""The engine as a consumer: events in, decisions and commands out, a batch at a time.
+
+Its own rows are its inbox: a saga starts insert-first under a unique key, and a reply counts only while its step is
+awaited, so an event that comes twice, late or out of order is ignored and counted.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.db import connections
+from uuid_utils.compat import uuid7
+
+from outbox.consumers import Consumer, Joined, Outcome, RetryPolicy, Wait
+from outbox.contracts import Envelope, Event, FailureEvent, Message, MessageDeadLettered
+from outbox.metrics import DUPLICATES
+from sagas import engine, sql
+from sagas.definition import SagaDefinition, definitions, events_of_interest, latest
+from sagas.engine import CancelRequested, DeadLettered, Failed, Input, Succeeded
+from sagas.instances import CaseFile, Changes, Loaded, database_now, insert, load
+
+# A saga whose key is locked by another one looks again after this long.
+LOCK_WAIT = timedelta(milliseconds=250)
+
+
+def handle(batch: Sequence[Envelope[Any]]) -> Sequence[Outcome]:
+    """Apply a batch of events to the sagas they start, answer or turn."""
+    changes = Changes(database_now())
+    outcomes: dict[UUID, Outcome] = _start(batch, changes)
+    keys = [e.subject for e in batch if type(e.data) in _cancelling()]
+    by_key = _live_of(keys)
+    wanted = {e.correlation_id for e in batch if e.correlation_id is not None}
+    loaded = load(wanted.union(*by_key.values()))
+    for envelope in batch:
+        if type(envelope.data) in _starters():
+            continue
+        if _is_plain_dead_letter(envelope, loaded):
+            changes.cases.append(_case(envelope))
+        else:
+            for saga in _concerned(envelope, loaded, by_key):
+                _apply(envelope, saga, changes)
+    changes.write()
+    return [outcomes.get(envelope.id) for envelope in batch]
+
+
+def consumer() -> Consumer:
+    """Return the engine's table of handlers: one for every event that any definition knows."""
+    joined = Joined(handle=handle, policy=RetryPolicy())
+    return Consumer("sagas", {event: joined for event in events_of_interest(definitions())}, deduplicates=False)
+
+
+@cache
+def _starters() -> dict[type[Message], tuple[SagaDefinition, ...]]:
+    starters: dict[type[Message], set[str]] = defaultdict(set)
+    for name, version in definitions():
+        starters[definitions()[name, version].started_by].add(name)
+    return {event: tuple(latest(name) for name in sorted(names)) for event, names in starters.items()}
+
+
+@cache
+def _cancelling() -> frozenset[type[Message]]:
+    return frozenset(d.cancelled_by for d in definitions().values() if d.cancelled_by is not None)
+
+
+def _start(batch: Sequence[Envelope[Any]], changes: Changes) -> dict[UUID, Outcome]:
+    starting: list[tuple[Envelope[Any], Loaded, engine.Decision]] = []
+    for envelope in batch:
+        for definition in _starters().get(type(envelope.data), ()):
+            fields = {f.name for f in msgspec.structs.fields(definition.data)}
+            data = {k: v for k, v in msgspec.to_builtins(envelope.data).items() if k in fields}
+            decision = engine.start(
+                definition, saga_id=uuid7(), key=envelope.subject, data=data, now=changes.now
+            )
+            loaded = Loaded(
+                definition,
+                decision.instance,
+                envelope.traceparent or "",
+                changes.now,
+                decision.instance,
+                new=True,
+            )
+            starting.append((envelope, loaded, decision))
+    if not starting:
+        return {}
+    begun = insert([loaded for _, loaded, _ in starting], using=changes.using)
+    turned_away = []
+    for envelope, loaded, decision in starting:
+        if loaded.instance.id in begun:
+            changes.apply(loaded, decision, cause=envelope.id)
+        else:
+            turned_away.append((envelope, loaded))
+    return _turn_away(turned_away, changes) if turned_away else {}
+
+
+def _turn_away(turned_away: Sequence[tuple[Envelope[Any], Loaded]], changes: Changes) -> dict[UUID, Outcome]:
+    """Tell duplicates from sagas that find their key locked by another one."""
+    with connections[changes.using].cursor() as cursor:
+        pairs = [(new.instance.key, new.definition.name) for _, new in turned_away]
+        cursor.execute(sql.KNOWN, [list(column) for column in zip(*pairs, strict=True)])
+        known = set(cursor.fetchall())
+    outcomes: dict[UUID, Outcome] = {}
+    for envelope, new in turned_away:
+        if (new.instance.key, new.definition.name) in known:
+            DUPLICATES.inc()
+        elif new.definition.on_conflict == "wait":
+            outcomes[envelope.id] = Wait(LOCK_WAIT, f"another saga holds the lock {new.definition.lock!r}")
+        else:
+            refusal = f"{new.definition.name} was refused: another saga holds the lock {new.definition.lock!r}"
+            changes.cases.append(
+                CaseFile(
+                    key=envelope.subject,
+                    error_class="SemanticLockHeld",
+                    error=refusal,
+                    fingerprint="semantic-lock",
+                    message_id=envelope.id,
+                    destination="sagas",
+                )
+            )
+    return outcomes
+
+
+def _live_of(keys: Sequence[UUID]) -> dict[UUID, set[UUID]]:
+    if not keys:
+        return {}
+    with connections["default"].cursor() as cursor:
+        cursor.execute(sql.LIVE_OF_KEYS, [list(keys)])
+        by_key: dict[UUID, set[UUID]] = defaultdict(set)
+        for key, saga_id in cursor.fetchall():
+            by_key[key].add(saga_id)
+        return by_key
+
+
+def _concerned(
+    envelope: Envelope[Any], loaded: dict[UUID, Loaded], by_key: dict[UUID, set[UUID]]
+) -> list[Loaded]:
+    if type(envelope.data) in _cancelling():
+        sagas = [loaded[saga_id] for saga_id in by_key.get(envelope.subject, ()) if saga_id in loaded]
+        return [saga for saga in sagas if saga.definition.cancelled_by is type(envelope.data)]
+    saga = loaded.get(envelope.correlation_id) if envelope.correlation_id else None
+    return [saga] if saga is not None else []
+
+
+def _is_plain_dead_letter(envelope: Envelope[Any], loaded: dict[UUID, Loaded]) -> bool:
+    """Whether this tells of a dead event, or of a command outside any saga: no step waits for it."""
+    data = envelope.data
+    if not isinstance(data, MessageDeadLettered):
+        return False
+    return data.message_kind == "event" or envelope.correlation_id not in loaded
+
+
+def _apply(envelope: Envelope[Any], saga: Loaded, changes: Changes) -> None:
+    event = _input(envelope, saga)
+    if event is None:
+        return
+    decision = engine.decide(saga.definition, saga.instance, event, changes.now)
+    if decision.ignored:
+        DUPLICATES.inc()
+        if isinstance(envelope.data, MessageDeadLettered):
+            changes.cases.append(_case(envelope))
+        return
+    changes.apply(saga, decision, cause=envelope.id)
+    for name in decision.stuck:
+        changes.cases.append(_case(envelope, saga, name))
+
+
+def _input(envelope: Envelope[Any], saga: Loaded) -> Input | None:
+    data: Event = envelope.data
+    if type(data) in _cancelling():
+        return CancelRequested(getattr(data, "reason", "") or "cancelled")
+    if envelope.step is None or envelope.direction is None:
+        return None
+    name, _, generation = envelope.step.partition("~")
+    state = saga.instance.steps.get(name)
+    if state is None or state.generation != int(generation or 1):
+        return None
+    if isinstance(data, MessageDeadLettered):
+        return DeadLettered(name, envelope.direction, f"{data.error_class}: {data.error}")
+    if isinstance(data, FailureEvent):
+        return Failed(name, envelope.direction, data.reason, data.detail, data.definite)
+    return Succeeded(name, envelope.direction)
+
+
+def _case(envelope: Envelope[Any], saga: Loaded | None = None, step: str = "") -> CaseFile:
+    data = envelope.data
+    file = CaseFile(key=envelope.subject, error_class="", error="", fingerprint="")
+    if isinstance(data, MessageDeadLettered):
+        file.error_class, file.error, file.fingerprint = data.error_class, data.error, data.fingerprint
+        file.message_id, file.destination, file.attempts = data.message_id, data.destination, data.attempts
+    elif isinstance(data, FailureEvent):
+        file.error_class, file.error = type(data).__name__, f"{data.reason}: {data.detail}".rstrip(": ")
+        file.fingerprint, file.message_id = data.reason, envelope.causation_id
+        file.destination = envelope.source
+    if saga is not None:
+        file.saga_id, file.step = saga.instance.id, step
+        file.direction = saga.instance.steps[step].direction
+    return file

@@ -1,0 +1,144 @@
+"""Reads over sagas: find one by order or saga id, list them, tell the whole story of an order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Count, Min, Q, QuerySet
+
+from outbox.selectors import attempts_of, messages_of
+from sagas import metrics
+from sagas.definition import definitions
+from sagas.engine import LIVE
+from sagas.models import Case, OperatorAction, SagaInstance
+
+LIVE_STATUSES = tuple(status.value for status in LIVE)
+
+
+class UnknownSaga(LookupError):
+    """No saga has this id, and no order with this id has a saga."""
+
+
+def find(any_id: UUID) -> SagaInstance:
+    """Return the saga with this id, or the order's live saga, or its last one. Raises `UnknownSaga`."""
+    sagas = list(SagaInstance.objects.filter(Q(pk=any_id) | Q(key=any_id)))
+    if not sagas:
+        raise UnknownSaga(f"no saga and no order has the id {any_id}")
+    return max(sagas, key=lambda saga: (saga.pk == any_id, saga.status in LIVE_STATUSES, saga.started_at))
+
+
+def sagas(*, status: str | None = None) -> QuerySet[SagaInstance]:
+    """Return sagas, newest first; of one status if given."""
+    found = SagaInstance.objects.order_by("-started_at", "-id")
+    return found.filter(status=status) if status else found
+
+
+def timeline(order_id: UUID) -> dict[str, Any]:
+    """Return all that happened to an order, in order of time: sagas with steps, messages, failed attempts, people.
+
+    Keys: `order_id`, `sagas`, `entries`. Every entry has `at`, `kind` and `what`.
+    """
+    runs = list(SagaInstance.objects.filter(key=order_id).order_by("started_at"))
+    entries: list[dict[str, Any]] = []
+    for message in messages_of(ordering_key=order_id):
+        entries.append(
+            {
+                "at": message.time,
+                "kind": message.kind,
+                "what": message.type,
+                "id": message.id,
+                "source": message.source,
+                "saga_id": message.correlation_id,
+                "cause": message.causation_id,
+                "step": message.headers.get("step"),
+                "direction": message.headers.get("direction"),
+                "sequence": message.sequence,
+            }
+        )
+    for attempt in attempts_of(ordering_key=order_id):
+        entries.append(
+            {
+                "at": attempt.at,
+                "kind": "attempt",
+                "what": f"{attempt.type} → {attempt.destination}: {attempt.decision}",
+                "message_id": attempt.message_id,
+                "attempt": attempt.attempt,
+                "error_class": attempt.error_class,
+                "error": attempt.error,
+            }
+        )
+    for action in OperatorAction.objects.filter(key=order_id):
+        entries.append(
+            {
+                "at": action.at,
+                "kind": "operator",
+                "what": action.action,
+                "operator": action.operator,
+                "reason": action.reason,
+                "reference": action.reference,
+                "result": action.result,
+            }
+        )
+    for case in Case.objects.filter(key=order_id):
+        entries.append(
+            {
+                "at": case.opened_at,
+                "kind": "case",
+                "what": f"case {case.pk} opened: {case.error_class}",
+                "step": case.step or None,
+                "status": case.status,
+                "due_at": case.due_at,
+                "owner": case.owner,
+            }
+        )
+    entries.sort(key=lambda entry: (entry["at"], entry.get("sequence", 0)))
+    return {"order_id": order_id, "sagas": [describe(run) for run in runs], "entries": entries}
+
+
+def describe(saga: SagaInstance) -> dict[str, Any]:
+    """Return a saga with its steps as plain values."""
+    return {
+        "id": saga.pk,
+        "saga": saga.name,
+        "version": saga.version,
+        "order_id": saga.key,
+        "status": saga.status,
+        "reason": saga.reason,
+        "started_at": saga.started_at,
+        "ended_at": saga.ended_at,
+        "due_at": saga.due_at,
+        "steps": [{"step": name, **_step(state)} for name, state in saga.steps.items()],
+    }
+
+
+def _step(state: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "status": state.get("status", "PENDING"),
+        "direction": state.get("direction", "action"),
+        "started_at": state.get("started_at"),
+        "ended_at": state.get("ended_at"),
+        "error": state.get("error", ""),
+        "generation": state.get("generation", 1),
+    }
+
+
+def orphaned(known: Iterable[tuple[str, int]]) -> list[tuple[str, int, int]]:
+    """Return name, version and number of live sagas whose definition this release does not have."""
+    rows = SagaInstance.objects.filter(status__in=LIVE_STATUSES).values_list("name", "version")
+    counted = rows.annotate(many=Count("id"))
+    return sorted(row for row in counted if (row[0], row[1]) not in set(known))
+
+
+def refresh_gauges(now: datetime) -> None:
+    """Measure live sagas and open cases into the gauges; run by beat."""
+    live = SagaInstance.objects.filter(status__in=LIVE_STATUSES).values_list("name", "status")
+    counted = {(name, status): many for name, status, many in live.annotate(many=Count("id"))}
+    for name in {name for name, _ in (*definitions(), *counted)}:
+        for status in LIVE_STATUSES:
+            metrics.INSTANCES.labels(name, status).set(counted.get((name, status), 0))
+    cases = Case.objects.filter(status=Case.Status.OPEN).aggregate(many=Count("id"), oldest=Min("opened_at"))
+    metrics.CASES_OPEN.set(cases["many"])
+    metrics.CASE_OLDEST.set((now - cases["oldest"]).total_seconds() if cases["oldest"] else 0)

@@ -1,0 +1,33 @@
+"""The outside world of shipping behind one seam; `settings.CARRIER` names the one that takes new parcels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+from django.conf import settings
+
+from shipping.carriers.instant import InstantCarrier
+from shipping.carriers.protocol import Carrier
+from shipping.carriers.simulated import SimulatedCarrier
+
+
+def current() -> Carrier:
+    """Return the carrier that takes new parcels."""
+    return named(settings.CARRIER)
+
+
+def named(name: str) -> Carrier:
+    """Return a carrier by name: a parcel can only be stopped by the one that has it. Raises: KeyError."""
+    return _CARRIERS[name]()
+
+
+@cache
+def _simulated(base_url: str, timeout_seconds: float) -> SimulatedCarrier:
+    return SimulatedCarrier(base_url=base_url, timeout_seconds=timeout_seconds)
+
+
+_CARRIERS: dict[str, Callable[[], Carrier]] = {
+    SimulatedCarrier.name: lambda: _simulated(settings.CARRIER_URL, settings.GATEWAY_TIMEOUT_SECONDS),
+    InstantCarrier.name: InstantCarrier,
+}

@@ -1,0 +1,62 @@
+"""What shipping needs of a carrier, whoever it is: parcels are named by a key, and can be looked up by it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+from uuid import UUID
+
+from shipping.contracts import Address, Line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShipmentRequest:
+    """Bring an order's lines to an address."""
+
+    key: str
+    order_id: UUID
+    address: Address
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShipmentMade:
+    """The carrier has the parcel, and this is how it can be followed."""
+
+    carrier: str
+    tracking: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShipmentRefused:
+    """The carrier will not bring this parcel to this address."""
+
+    carrier: str
+    code: str
+    detail: str
+
+
+ShipmentAnswer: TypeAlias = ShipmentMade | ShipmentRefused
+
+
+class Carrier(Protocol):
+    """A parcel service.
+
+    Every method calls the outside world: none may be called while a transaction is open. Each raises
+    `NothingDone` when the carrier is away, `TransientError` when there was no answer in time (what was asked
+    may have been done, or may yet be done), and `UnforeseenAnswer` for an answer that makes no sense.
+    """
+
+    name: str
+
+    def create(self, request: ShipmentRequest) -> ShipmentAnswer:
+        """Hand over one parcel per key, however often it is asked."""
+
+    def look_up(self, *, key: str) -> ShipmentMade | None:
+        """Return the parcel with this key; None when the carrier has none, or has refused it."""
+
+    def cancel(self, *, key: str) -> bool:
+        """Stop the parcel with this key.
+
+        Safe to repeat. Returns False when the carrier has no such parcel.
+        """

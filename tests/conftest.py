@@ -1,0 +1,23 @@
+"""Set up Django for the tests on real servers.
+
+It happens while this file is loaded, not in a hook: the conftest files below it import models.
+"""
+
+import os
+
+import django
+
+from tests.servers import join_test_run, lead_test_run
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+_worker = os.environ.get("PYTEST_XDIST_WORKER")
+_run = lead_test_run() if _worker is None else None
+if _worker is not None:
+    join_test_run(worker=_worker)
+django.setup()
+
+
+def pytest_unconfigure() -> None:
+    """Stop what was started, once all workers are done."""
+    if _run is not None:
+        _run.close()
