@@ -316,14 +316,12 @@ def _field_errors(detail: Any, pointer: str) -> Iterator[dict[str, str]]:
 
 
 def _is_deeper(value: Any, depth: int) -> bool:
-    level = [value]
+    level: list[Any] = [[value]]
     for _ in range(depth + 1):
-        if not level:
-            return False
         level = [
             inner
-            for item in level
-            if isinstance(item, dict | list)
-            for inner in (item.values() if isinstance(item, dict) else item)
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
         ]
     return bool(level)

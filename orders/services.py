@@ -128,7 +128,7 @@ class NotReturnable(DomainError):
 
 
 class Standing(NamedTuple):
-    """Where an order is, and why."""
+    """Where an order is, why, and whose it is."""
 
     status: str
     reason: str
@@ -222,12 +222,14 @@ def request_return(*, order_id: UUID, customer_id: int | None, traceparent: str 
     """
     with transaction.atomic(savepoint=False):
         is_moved = _move_own(order_id, customer_id, Order.Status.CONFIRMED, Order.Status.RETURNING)
-        order = _own_order(order_id, customer_id)
         if is_moved:
+            order = Order.objects.get(id=order_id)
             event = OrderReturnRequested(order_id=order_id, amount=order.amount, currency=order.currency)
             _tell(order_id, event, traceparent)
-    if not is_moved and order.status != Order.Status.RETURNING:
-        raise NotReturnable(order_id=order_id, status=order.status)
+    if not is_moved:
+        order = _own_order(order_id, customer_id)
+        if order.status != Order.Status.RETURNING:
+            raise NotReturnable(order_id=order_id, status=order.status)
 
 
 def confirm_orders(*, ids: Sequence[UUID]) -> dict[UUID, Standing]:

@@ -2,154 +2,51 @@
 
 No database, no clock, no Django. Around it `sagas.instances` loads, decides and writes in batches.
 
-A saga runs forward group by group. When a step fails before the pivot it turns back and compensates in reverse,
-the failing step too unless its failure is definite. What cannot go on by itself is stuck, and a person is asked.
+A saga runs forward group by group. When a step fails before the pivot it turns back and compensates in
+reverse, the failing step too unless its failure is definite. What cannot go on by itself is stuck, and a
+person is asked.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
-from typing import Any, TypeAlias
 from uuid import UUID
 
 import msgspec
 
-from outbox.contracts import ACTION, COMPENSATION, Command, Direction
+from outbox.contracts import ACTION, COMPENSATION, Command, Direction, Event
 from sagas.definition import CLOSE, COMPENSATION_DEADLINE, SagaDefinition, Step
-
-
-class SagaStatus(StrEnum):
-    """Where a saga stands. The first three are live."""
-
-    RUNNING = "RUNNING"
-    COMPENSATING = "COMPENSATING"
-    SUSPENDED = "SUSPENDED"
-    COMPLETED = "COMPLETED"
-    COMPENSATED = "COMPENSATED"
-    ABANDONED = "ABANDONED"
-
-
-LIVE = (SagaStatus.RUNNING, SagaStatus.COMPENSATING, SagaStatus.SUSPENDED)
-
-
-class StepStatus(StrEnum):
-    """Where a step stands, over both directions."""
-
-    PENDING = "PENDING"
-    RUNNING = "RUNNING"
-    SUCCEEDED = "SUCCEEDED"
-    FAILED = "FAILED"
-    UNKNOWN = "UNKNOWN"
-    COMPENSATING = "COMPENSATING"
-    COMPENSATED = "COMPENSATED"
-    STUCK = "STUCK"
-    SKIPPED = "SKIPPED"
-    RESOLVED = "RESOLVED"
-
-
-_IN_FLIGHT = (StepStatus.RUNNING, StepStatus.COMPENSATING)
-_TO_UNDO = (StepStatus.SUCCEEDED, StepStatus.UNKNOWN)
-_DONE = (StepStatus.SUCCEEDED, StepStatus.SKIPPED, StepStatus.RESOLVED)
-
-
-class StepState(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One step of one saga. `generation` counts an operator's new attempts after a confirmed failure."""
-
-    status: StepStatus = StepStatus.PENDING
-    direction: Direction = ACTION
-    started_at: datetime | None = None
-    ended_at: datetime | None = None
-    error: str = ""
-    generation: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Instance:
-    """One run of a saga. `key` is the order id; `reason` says why it turned back; `data` fills the commands."""
-
-    id: UUID
-    key: UUID
-    status: SagaStatus
-    steps: dict[str, StepState]
-    data: dict[str, Any]
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Succeeded:
-    """The command of this step and direction was carried out."""
-
-    step: str
-    direction: Direction
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The command was not carried out; with `definite` False it may have been all the same."""
-
-    step: str
-    direction: Direction
-    reason: str
-    detail: str = ""
-    definite: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLettered:
-    """The command's attempts are spent, its outcome unknown."""
-
-    step: str
-    direction: Direction
-    error: str
-
-
-@dataclass(frozen=True, slots=True)
-class CancelRequested:
-    """Someone wants the saga undone."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class DeadlinePassed:
-    """A step has been in flight longer than its deadline."""
-
-
-@dataclass(frozen=True, slots=True)
-class RetryStuck:
-    """An operator sends the stuck steps again. `fresh` names those whose command must be sent anew."""
-
-    fresh: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class SkipStuck:
-    """An operator goes on without the stuck steps."""
-
-
-@dataclass(frozen=True, slots=True)
-class ResolveStuck:
-    """An operator has done by hand what the stuck steps should have done."""
-
-
-@dataclass(frozen=True, slots=True)
-class Abandon:
-    """An operator closes the saga as it is."""
-
-
-Input: TypeAlias = (
-    Succeeded
-    | Failed
-    | DeadLettered
-    | CancelRequested
-    | DeadlinePassed
-    | RetryStuck
-    | SkipStuck
-    | ResolveStuck
-    | Abandon
+from sagas.inputs import (
+    Abandon,
+    CancelRequested,
+    DeadLettered,
+    DeadlinePassed,
+    Failed,
+    Input,
+    Reply,
+    ResolveStuck,
+    RetryStuck,
+    SkipStuck,
+    Succeeded,
+    Wish,
 )
+from sagas.states import (
+    AWAITED,
+    DONE,
+    IN_FLIGHT,
+    LIVE,
+    TO_UNDO,
+    Instance,
+    SagaStatus,
+    StepState,
+    StepStatus,
+    step_name,
+    wire_step,
+)
+
+# Why a saga turned back when the step itself could not say.
+STEP_FAILED = "step_failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +60,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What follows: the new instance, commands to publish, steps that just became stuck. Nothing when ignored."""
+    """What follows: the new instance, commands to publish, steps that just became stuck; or nothing."""
 
     instance: Instance
     orders: tuple[Order, ...] = ()
@@ -175,8 +72,9 @@ class Refused(Exception):
     """An operator's wish does not fit the state of the saga; the text says why."""
 
 
-def start(definition: SagaDefinition, *, saga_id: UUID, key: UUID, data: dict[str, Any], now: datetime) -> Decision:
-    """Begin a saga: its first group goes out."""
+def start(definition: SagaDefinition, *, saga_id: UUID, key: UUID, event: Event, now: datetime) -> Decision:
+    """Begin a saga with what the event tells: its first group goes out."""
+    data = msgspec.to_builtins(msgspec.convert(event, definition.data, from_attributes=True))
     steps = {step.name: StepState() for group in definition.groups for step in group}
     instance = Instance(saga_id, key, SagaStatus.RUNNING, steps, data)
     return _Turn(definition, instance, now).forward()
@@ -199,19 +97,14 @@ def decide(definition: SagaDefinition, instance: Instance, event: Input, now: da
         case DeadlinePassed():
             return turn.deadline_passed()
         case Succeeded() | Failed() | DeadLettered():
-            state = instance.steps.get(event.step)
-            awaited = state is not None and (
-                (state.status in _IN_FLIGHT and state.direction == event.direction)
-                or (state.status is StepStatus.STUCK and state.direction == event.direction)
-            )
-            return turn.replied(event) if awaited else ignored
+            return turn.replied(event) if _is_awaited(instance, event) else ignored
 
 
 def due_at(definition: SagaDefinition, instance: Instance) -> datetime | None:
     """Return when the first step in flight misses its deadline, or None when none is in flight."""
     times = []
     for name, state in instance.steps.items():
-        if state.status in _IN_FLIGHT and state.started_at is not None:
+        if state.status in IN_FLIGHT and state.started_at is not None:
             step = definition.by_name.get(name)
             if step is None:
                 times.append(state.started_at + COMPENSATION_DEADLINE)
@@ -221,9 +114,14 @@ def due_at(definition: SagaDefinition, instance: Instance) -> datetime | None:
     return min(times, default=None)
 
 
-def wire_step(name: str, state: StepState) -> str:
-    """Return the step's name on the wire: a new generation is a new step to barrier and bank."""
-    return name if state.generation == 1 else f"{name}~{state.generation}"
+def _is_awaited(instance: Instance, event: Reply) -> bool:
+    name = step_name(event.step)
+    state = instance.steps.get(name)
+    return (
+        state is not None
+        and state.status in AWAITED
+        and (wire_step(name, state), state.direction) == (event.step, event.direction)
+    )
 
 
 class _Turn:
@@ -243,7 +141,7 @@ class _Turn:
 
     def forward(self) -> Decision:
         for group in self.definition.groups:
-            if all(self.steps[step.name].status in _DONE for step in group):
+            if all(self.steps[step.name].status in DONE for step in group):
                 continue
             for step in group:
                 if self.steps[step.name].status is StepStatus.PENDING:
@@ -257,14 +155,14 @@ class _Turn:
             states = [self.steps[step.name].status for step in group]
             if any(s is StepStatus.COMPENSATING for s in states):
                 return self._decision()
-            to_undo = [step for step in group if self.steps[step.name].status in _TO_UNDO]
+            to_undo = [step for step in group if self.steps[step.name].status in TO_UNDO]
             for step in to_undo:
                 assert step.compensation is not None  # noqa: S101 - checked when the definition was imported
                 self._send(step.name, step.compensation, COMPENSATION)
             if to_undo:
                 return self._decision()
         closing = self.definition.on_compensated
-        if closing is not None and self.steps.get(CLOSE, StepState()).status not in _DONE:
+        if closing is not None and self.steps.get(CLOSE, StepState()).status not in DONE:
             if CLOSE not in self.steps:
                 self.steps[CLOSE] = StepState()
                 self._send(CLOSE, closing, ACTION)
@@ -293,36 +191,35 @@ class _Turn:
         return not self.reason and max(begun, default=0) < self.definition.pivot_at
 
     def turn_back(self, reason: str) -> Decision:
-        self.reason = reason
+        self.reason = reason or STEP_FAILED
         for name, state in self.steps.items():
-            if state.status in (StepStatus.RUNNING, StepStatus.STUCK):
+            if state.status is StepStatus.RUNNING:
                 self._mark(name, StepStatus.UNKNOWN)
         return self.advance()
 
     # --- inputs ---
 
-    def replied(self, event: Succeeded | Failed | DeadLettered) -> Decision:
-        name = event.step
+    def replied(self, event: Reply) -> Decision:
+        name = step_name(event.step)
         if isinstance(event, Succeeded):
             undone = event.direction == COMPENSATION
             self._mark(name, StepStatus.COMPENSATED if undone else StepStatus.SUCCEEDED)
             return self.advance()
-        error = event.error if isinstance(event, DeadLettered) else f"{event.reason}: {event.detail}".rstrip(": ")
+        error = (
+            event.error if isinstance(event, DeadLettered) else f"{event.reason}: {event.detail}".rstrip(": ")
+        )
         definite = isinstance(event, Failed) and event.definite
         if event.direction == COMPENSATION or name == CLOSE or not self._may_turn(name, definite=definite):
             self._stick(name, error)
             return self.advance()
-        reason = event.reason if isinstance(event, Failed) else "step_failed"
         self._mark(name, StepStatus.FAILED if definite else StepStatus.UNKNOWN, error)
-        if self.reason:
-            return self.advance()
-        return self.turn_back(reason)
+        return self.turn_back(event.reason if isinstance(event, Failed) else STEP_FAILED)
 
     def deadline_passed(self) -> Decision:
         late = [
             name
             for name, state in self.steps.items()
-            if state.status in _IN_FLIGHT and self._due(name, state) <= self.now
+            if state.status in IN_FLIGHT and self._due(name, state) <= self.now
         ]
         if not late:
             return Decision(self.instance, ignored=True)
@@ -334,7 +231,7 @@ class _Turn:
             self._stick(name, "deadline passed")
         return self.advance()
 
-    def operator(self, wish: RetryStuck | SkipStuck | ResolveStuck | Abandon) -> Decision:
+    def operator(self, wish: Wish) -> Decision:
         if self.instance.status not in LIVE:
             raise Refused(f"the saga has ended: {self.instance.status}")
         if isinstance(wish, Abandon):

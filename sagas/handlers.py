@@ -13,7 +13,6 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-import msgspec
 from django.db import connections
 from uuid_utils.compat import uuid7
 
@@ -22,7 +21,7 @@ from outbox.contracts import Envelope, Event, FailureEvent, Message, MessageDead
 from outbox.metrics import DUPLICATES
 from sagas import engine, sql
 from sagas.definition import SagaDefinition, definitions, events_of_interest, latest
-from sagas.engine import CancelRequested, DeadLettered, Failed, Input, Succeeded
+from sagas.inputs import CancelRequested, Input, reply
 from sagas.instances import CaseFile, Changes, Loaded, database_now, insert, load
 
 # A saga whose key is locked by another one looks again after this long.
@@ -38,8 +37,6 @@ def handle(batch: Sequence[Envelope[Any]]) -> Sequence[Outcome]:
     wanted = {e.correlation_id for e in batch if e.correlation_id is not None}
     loaded = load(wanted.union(*by_key.values()))
     for envelope in batch:
-        if type(envelope.data) in _starters():
-            continue
         if _is_plain_dead_letter(envelope, loaded):
             changes.cases.append(_case(envelope))
         else:
@@ -60,7 +57,8 @@ def _starters() -> dict[type[Message], tuple[SagaDefinition, ...]]:
     starters: dict[type[Message], set[str]] = defaultdict(set)
     for name, version in definitions():
         starters[definitions()[name, version].started_by].add(name)
-    return {event: tuple(latest(name) for name in sorted(names)) for event, names in starters.items()}
+    newest = {event: [latest(name) for name in sorted(names)] for event, names in starters.items()}
+    return {event: tuple(d for d in found if d.started_by is event) for event, found in newest.items()}
 
 
 @cache
@@ -72,10 +70,8 @@ def _start(batch: Sequence[Envelope[Any]], changes: Changes) -> dict[UUID, Outco
     starting: list[tuple[Envelope[Any], Loaded, engine.Decision]] = []
     for envelope in batch:
         for definition in _starters().get(type(envelope.data), ()):
-            fields = {f.name for f in msgspec.structs.fields(definition.data)}
-            data = {k: v for k, v in msgspec.to_builtins(envelope.data).items() if k in fields}
             decision = engine.start(
-                definition, saga_id=uuid7(), key=envelope.subject, data=data, now=changes.now
+                definition, saga_id=uuid7(), key=envelope.subject, event=envelope.data, now=changes.now
             )
             loaded = Loaded(
                 definition,
@@ -155,7 +151,7 @@ def _is_plain_dead_letter(envelope: Envelope[Any], loaded: dict[UUID, Loaded]) -
 
 
 def _apply(envelope: Envelope[Any], saga: Loaded, changes: Changes) -> None:
-    event = _input(envelope, saga)
+    event = _input(envelope)
     if event is None:
         return
     decision = engine.decide(saga.definition, saga.instance, event, changes.now)
@@ -169,21 +165,13 @@ def _apply(envelope: Envelope[Any], saga: Loaded, changes: Changes) -> None:
         changes.cases.append(_case(envelope, saga, name))
 
 
-def _input(envelope: Envelope[Any], saga: Loaded) -> Input | None:
+def _input(envelope: Envelope[Any]) -> Input | None:
     data: Event = envelope.data
     if type(data) in _cancelling():
         return CancelRequested(getattr(data, "reason", "") or "cancelled")
     if envelope.step is None or envelope.direction is None:
         return None
-    name, _, generation = envelope.step.partition("~")
-    state = saga.instance.steps.get(name)
-    if state is None or state.generation != int(generation or 1):
-        return None
-    if isinstance(data, MessageDeadLettered):
-        return DeadLettered(name, envelope.direction, f"{data.error_class}: {data.error}")
-    if isinstance(data, FailureEvent):
-        return Failed(name, envelope.direction, data.reason, data.detail, data.definite)
-    return Succeeded(name, envelope.direction)
+    return reply(data, step=envelope.step, direction=envelope.direction)
 
 
 def _case(envelope: Envelope[Any], saga: Loaded | None = None, step: str = "") -> CaseFile:

@@ -15,7 +15,8 @@ from django.db import connections, transaction
 from outbox.publishing import Outgoing, publish
 from sagas import metrics, sql
 from sagas.definition import SagaDefinition, definitions
-from sagas.engine import Decision, Instance, SagaStatus, StepState, due_at
+from sagas.engine import Decision, due_at
+from sagas.states import Instance, SagaStatus, StepState
 
 SOURCE = "sagas"
 # Who is asked when nobody has taken a case yet.

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from sagas.engine import LIVE, SagaStatus
+from sagas.states import LIVE, SagaStatus
 
 
 class SagaInstance(models.Model):

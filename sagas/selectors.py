@@ -12,7 +12,7 @@ from django.db.models import Count, Min, Q, QuerySet
 from outbox.selectors import attempts_of, messages_of
 from sagas import metrics
 from sagas.definition import definitions
-from sagas.engine import LIVE
+from sagas.states import LIVE
 from sagas.models import Case, OperatorAction, SagaInstance
 
 LIVE_STATUSES = tuple(status.value for status in LIVE)
@@ -110,8 +110,15 @@ def describe(saga: SagaInstance) -> dict[str, Any]:
         "started_at": saga.started_at,
         "ended_at": saga.ended_at,
         "due_at": saga.due_at,
-        "steps": [{"step": name, **_step(state)} for name, state in saga.steps.items()],
+        "steps": [{"step": name, **_step(saga.steps[name])} for name in _in_order(saga)],
     }
+
+
+def _in_order(saga: SagaInstance) -> list[str]:
+    """Return the names of the steps as the definition tells them; the database keeps them by length."""
+    definition = definitions().get((saga.name, saga.version))
+    told = list(definition.by_name) if definition else []
+    return [name for name in told if name in saga.steps] + sorted(name for name in saga.steps if name not in told)
 
 
 def _step(state: dict[str, Any]) -> dict[str, Any]:

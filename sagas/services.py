@@ -17,20 +17,12 @@ from django.utils import timezone
 
 from outbox.redrive import discard, redrive
 from sagas import engine, sql
-from sagas.engine import (
-    Abandon,
-    CancelRequested,
-    DeadlinePassed,
-    Input,
-    Refused,
-    ResolveStuck,
-    RetryStuck,
-    SkipStuck,
-    StepStatus,
-)
+from sagas.engine import Refused
+from sagas.inputs import Abandon, CancelRequested, DeadlinePassed, Input, ResolveStuck, RetryStuck, SkipStuck
 from sagas.instances import CaseFile, Changes, Loaded, database_now, load
 from sagas.models import Case, OperatorAction, SagaInstance
 from sagas.selectors import describe
+from sagas.states import LIVE, StepStatus
 
 log = structlog.get_logger(__name__)
 
@@ -183,7 +175,7 @@ def _prepare(wish: Input, loaded: Loaded, cases: list[Case]) -> tuple[Input, boo
 def _why_ignored(loaded: Loaded) -> str:
     if loaded.instance.reason:
         return f"the saga is turning back already: {loaded.instance.reason}"
-    if loaded.instance.status not in engine.LIVE:
+    if loaded.instance.status not in LIVE:
         return f"the saga has ended: {loaded.instance.status}"
     return "the saga is past the point of no return; offer a return instead"
 

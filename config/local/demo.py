@@ -32,6 +32,8 @@ _TRAFFIC_CUSTOMERS = 12
 # The demo is many customers behind one address.
 _NO_LIMIT = {"THROTTLE_CUSTOMER": "1000000/min", "THROTTLE_ADDRESS": "1000000/min"}
 _CASE_POLL_SECONDS = 1.0
+# Without a terminal, wide enough for a line a row.
+_PLAIN_WIDTH = 130
 _RESOLVED = "case, resolved, CANCELLED shipping_refused"
 
 
@@ -101,6 +103,7 @@ def _running_stack() -> Iterator[dict[str, Any]]:
             yield stack
         finally:
             up.terminate()
+            up.wait()
 
 
 async def _play(stack: dict[str, Any], *, orders: int) -> list[Row]:
@@ -171,7 +174,7 @@ def _print_table(rows: Sequence[Row]) -> None:
     table = Table("scenario", "expected", "actual", "")
     for row in rows:
         table.add_row(row.name, row.expected, row.actual, "ok" if row.is_as_scripted else "WRONG")
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(table)
 
 
 def _audit() -> bool:

@@ -119,7 +119,7 @@ def _change(
     """Call the service once for this key and answer with the order as it is then."""
 
     def change() -> Answer:
-        EmptySerializer(data=request.data or {}).is_valid(raise_exception=True)
+        EmptySerializer(data=request.data).is_valid(raise_exception=True)
         try:
             service()
         except DomainError as error:

@@ -1,7 +1,7 @@
 """Customers with tokens, a price list, and orders."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import count
 from typing import Any
 from uuid import UUID, uuid4
@@ -100,7 +100,5 @@ def many_placed(number: int, **fields: Any) -> list[Order]:
 
 def told(order_id: UUID | str) -> list[str]:
     """Return the types of what was said of an order, in order."""
-    messages: Sequence[str] = Message.objects.filter(ordering_key=order_id).order_by("sequence").values_list(
-        "type", flat=True
-    )
-    return list(messages)
+    messages = Message.objects.filter(ordering_key=order_id).order_by("sequence")
+    return list(messages.values_list("type", flat=True))

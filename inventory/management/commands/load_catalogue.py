@@ -47,8 +47,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(result))
         else:
             self.stdout.write(
-                f"{loading.products} products loaded: {loading.listed} new or changed, "
-                f"stock of {loading.restocked} set"
+                f"products: {loading.products}, new or changed: {loading.listed}, restocked: {loading.restocked}"
             )
 
 
@@ -70,8 +69,8 @@ def _wait_until_delivered(message_ids: Collection[UUID], *, timeout: float) -> N
     while waiting:
         if time.monotonic() >= deadline:
             raise CommandError(
-                f"the catalogue is loaded, but after {timeout:g} s {len(waiting)} prices are not delivered: "
-                "is a relay running?",
+                f"the catalogue is loaded, but its prices are not known everywhere after {timeout:g} s "
+                f"({len(waiting)} of {len(message_ids)} not delivered): is a relay running?",
                 returncode=1,
             )
         time.sleep(POLL_SECONDS)

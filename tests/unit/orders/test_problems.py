@@ -64,9 +64,8 @@ def test_a_bug_is_not_answered() -> None:
 
 
 def test_field_errors_point_into_the_body() -> None:
-    error = exceptions.ValidationError(
-        {"items": {1: {"sku": ["Unknown."]}}, "a/b~c": ["Bad."], "non_field_errors": ["Wrong."]}, code="bad"
-    )
+    detail: Any = {"items": {1: {"sku": ["Unknown."]}}, "a/b~c": ["Bad."], "non_field_errors": ["Wrong."]}
+    error = exceptions.ValidationError(detail, code="bad")
 
     assert answered(error).data["errors"] == [
         {"pointer": "#/items/1/sku", "code": "bad", "detail": "Unknown."},
@@ -78,7 +77,9 @@ def test_field_errors_point_into_the_body() -> None:
 def test_errors_of_a_list_point_to_its_items() -> None:
     error = exceptions.ValidationError({"items": [{}, {"sku": ["Unknown."]}]}, code="bad")
 
-    assert answered(error).data["errors"] == [{"pointer": "#/items/1/sku", "code": "bad", "detail": "Unknown."}]
+    assert answered(error).data["errors"] == [
+        {"pointer": "#/items/1/sku", "code": "bad", "detail": "Unknown."}
+    ]
 
 
 def test_nothing_that_was_sent_is_repeated() -> None:

@@ -1,0 +1,245 @@
+"""The desk's view of messaging: what was said, what is still to be handed on, what went wrong on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import Case, F, QuerySet, When
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from outbox.consumers import CONSUMERS
+from outbox.desk import ReadOnlyAdmin, as_json, badge, clock, link, short
+from outbox.models import Attempt, Delivery, Message
+
+DECISIONS = {
+    Attempt.Decision.RETRY: "info",
+    Attempt.Decision.GIVEN_UP: "warning",
+    Attempt.Decision.DEAD: "danger",
+    Attempt.Decision.WITHDRAWN: "",
+}
+
+
+def message_link(message_id: UUID, text: object = "") -> SafeString:
+    """Return a link to a message's page."""
+    return link(reverse("admin:outbox_message_change", args=[message_id]), text or message_id)
+
+
+def story_link(ordering_key: UUID) -> SafeString:
+    """Return a link to all that was said under a key."""
+    url = reverse("admin:outbox_message_changelist", query={"q": ordering_key})
+    return link(url, short(ordering_key))
+
+
+@admin.register(Message)
+class MessageAdmin(ReadOnlyAdmin):
+    """The log: newest first; the messages of one order in the order in which they were said.
+
+    It has no filters: without an id it is only ever read from its end.
+    """
+
+    id_fields = ("id", "ordering_key")
+    search_help_text = "Order id or message id"
+    list_display = ("said", "type", "kind_badge", "source", "order", "step")
+    ordering = ("-id",)
+    sortable_by = ()
+    fields = (
+        ("type", "kind_badge"),
+        ("id", "said"),
+        ("order", "sequence"),
+        ("source", "version"),
+        ("correlation_id", "step"),
+        ("cause",),
+        ("content",),
+    )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Message], search_term: str
+    ) -> tuple[QuerySet[Message], bool]:
+        """Find the messages of an order, in its order."""
+        found, has_duplicates = super().get_search_results(request, queryset, search_term)
+        return (found.order_by("sequence") if search_term else found), has_duplicates
+
+    @admin.display(description="at")
+    def said(self, message: Message) -> str:
+        """When it was published."""
+        return clock(message.time)
+
+    @admin.display(description="kind")
+    def kind_badge(self, message: Message) -> SafeString:
+        """Command or event."""
+        return badge(message.kind, "info" if message.kind == "command" else "")
+
+    @admin.display(description="order")
+    def order(self, message: Message) -> SafeString:
+        """The ordering key; leads to all that was said under it."""
+        return story_link(message.ordering_key)
+
+    @admin.display(description="step")
+    def step(self, message: Message) -> str:
+        """Which part of a saga it belongs to."""
+        step = message.headers.get("step")
+        return f"{step} ({message.headers['direction']})" if step else "-"
+
+    @admin.display(description="caused by")
+    def cause(self, message: Message) -> SafeString | str:
+        """The message that led to this one."""
+        return message_link(message.causation_id) if message.causation_id else "-"
+
+    @admin.display(description="payload")
+    def content(self, message: Message) -> SafeString:
+        """The payload without what it says about a person."""
+        return as_json(message.payload)
+
+
+class StateFilter(admin.SimpleListFilter):
+    """Dead ones unless asked for others: they are what a person looks for here."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        """Name the states."""
+        return [("dead", "Dead"), ("waiting", "Waiting"), ("claimed", "In flight"), ("all", "All")]
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        """Offer the states, without the extra "all" that would mean the default."""
+        yield from list(super().choices(changelist))[1:]
+
+    def value(self) -> str:
+        """Return the chosen state."""
+        return super().value() or "dead"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:  # noqa: ARG002
+        """Restrict to it."""
+        match self.value():
+            case "dead":
+                return queryset.filter(dead_at__isnull=False)
+            case "waiting":
+                return queryset.filter(dead_at__isnull=True, token__isnull=True)
+            case "claimed":
+                return queryset.filter(token__isnull=False)
+            case _:
+                return queryset
+
+
+class DestinationFilter(admin.SimpleListFilter):
+    """By consumer, named without a look at the hot table."""
+
+    title = "destination"
+    parameter_name = "destination"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        """Name the consumers."""
+        return [(consumer.name, consumer.name) for consumer in CONSUMERS]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:  # noqa: ARG002
+        """Restrict to one."""
+        return queryset.filter(destination=self.value()) if self.value() else queryset
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnlyAdmin):
+    """The queue: what is still to be handed to one destination. What was delivered is gone from here."""
+
+    id_fields = ("message_id", "ordering_key")
+    search_help_text = "Order id or message id"
+    list_display = ("state", "type", "destination", "order", "attempts", "error_class", "due", "since")
+    list_filter = (StateFilter, DestinationFilter)
+    ordering = ("-id",)
+    sortable_by = ()
+    fields = (
+        ("state", "due"),
+        ("type", "kind"),
+        ("destination", "lane"),
+        ("message", "since"),
+        ("order",),
+        ("attempts", "dead"),
+        ("error_class", "fingerprint"),
+        ("error",),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
+        """Read the due time as nothing where it is infinity, which no Python time can hold."""
+        due = Case(When(dead_at__isnull=True, then=F("available_at")))
+        found: QuerySet[Delivery] = super().get_queryset(request).defer("available_at").annotate(due_at=due)
+        return found
+
+    @admin.display(description="state")
+    def state(self, delivery: Any) -> SafeString:
+        """Dead, in flight, resting before a retry, or waiting."""
+        if delivery.dead_at:
+            return badge("dead", "danger")
+        if delivery.token:
+            return badge("in flight", "info")
+        return badge("resting", "warning") if delivery.due_at > timezone.now() else badge("waiting")
+
+    @admin.display(description="due")
+    def due(self, delivery: Any) -> str:
+        """When the next attempt may begin."""
+        return "never" if delivery.dead_at else clock(delivery.due_at)
+
+    @admin.display(description="said")
+    def since(self, delivery: Delivery) -> str:
+        """When the message was published."""
+        return clock(delivery.message_time)
+
+    @admin.display(description="dead since")
+    def dead(self, delivery: Delivery) -> str:
+        """When its attempts were spent."""
+        return clock(delivery.dead_at)
+
+    @admin.display(description="message")
+    def message(self, delivery: Delivery) -> SafeString:
+        """The message; leads to its page."""
+        return message_link(delivery.message_id)
+
+    @admin.display(description="order")
+    def order(self, delivery: Delivery) -> SafeString:
+        """The ordering key; leads to all that was said under it."""
+        return story_link(delivery.ordering_key)
+
+
+@admin.register(Attempt)
+class AttemptAdmin(ReadOnlyAdmin):
+    """The trail of failed tries."""
+
+    id_fields = ("ordering_key",)
+    search_help_text = "Order id"
+    list_display = ("tried", "type", "destination", "attempt", "decided", "error_class", "order")
+    ordering = ("-id",)
+    sortable_by = ()
+    fields = (
+        ("tried", "decided"),
+        ("type", "destination"),
+        ("attempt", "message"),
+        ("ordering_key",),
+        ("error_class", "fingerprint"),
+        ("error",),
+    )
+
+    @admin.display(description="at")
+    def tried(self, attempt: Attempt) -> str:
+        """When it failed."""
+        return clock(attempt.at)
+
+    @admin.display(description="then")
+    def decided(self, attempt: Attempt) -> SafeString:
+        """What followed."""
+        return badge(attempt.get_decision_display(), DECISIONS[Attempt.Decision(attempt.decision)])
+
+    @admin.display(description="message")
+    def message(self, attempt: Attempt) -> SafeString:
+        """The message; leads to its page."""
+        return message_link(attempt.message_id)
+
+    @admin.display(description="order")
+    def order(self, attempt: Attempt) -> SafeString | str:
+        """The ordering key."""
+        return short(attempt.ordering_key)

@@ -1,0 +1,36 @@
+"""Shows what waits in the outbox, and whether a person is needed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from outbox import selectors
+from outbox.commands import OperatorCommand, Table, found
+
+
+class Command(OperatorCommand):
+    """`outbox_status`: exit code 1 when there are dead deliveries."""
+
+    help = "Show what waits for each destination, and what is dead."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Print the queue by destination and lane."""
+        rows = selectors.status()
+        blocked = selectors.blocked_keys()
+        self.show(
+            {"destinations": [asdict(row) for row in rows], "blocked_keys": blocked},
+            Table(
+                ["destination", "lane", "waiting", "in flight", "dead", "oldest (s)"],
+                [
+                    [r.destination, r.lane, r.waiting, r.in_flight, r.dead, f"{r.oldest_seconds:.1f}"]
+                    for r in rows
+                ],
+            )
+            if rows
+            else "Nothing waits.",
+            f"Blocked keys: {blocked}",
+        )
+        dead = sum(row.dead for row in rows)
+        if dead:
+            raise found(f"{dead} dead, waiting for a person")

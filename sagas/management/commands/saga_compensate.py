@@ -1,0 +1,31 @@
+"""Turns a running saga back."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+from uuid import UUID
+
+from outbox.commands import OperatorCommand, operator_name
+from sagas import services
+from sagas.commands import REFUSALS, add_reason, add_saga, outcome
+from sagas.selectors import find
+
+
+class Command(OperatorCommand):
+    """`saga_compensate ID --reason R`."""
+
+    help = "Turn a running saga back from where it is; refused past the point of no return."
+    refusals = REFUSALS
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the options."""
+        super().add_arguments(parser)
+        add_saga(parser)
+        add_reason(parser)
+
+    def handle(self, *args: Any, any_id: UUID, reason: str, **options: Any) -> None:
+        """Turn it back and say what came of it."""
+        saga = find(any_id)
+        result = services.compensate(saga_id=saga.pk, operator=operator_name(), reason=reason)
+        self.show(*outcome(saga=saga, action="compensate", result=result))

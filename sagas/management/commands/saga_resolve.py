@@ -1,0 +1,36 @@
+"""Records that a person has done the stuck steps of a saga by hand."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+from uuid import UUID
+
+from outbox.commands import OperatorCommand, operator_name
+from sagas import services
+from sagas.commands import REFUSALS, add_reason, add_saga, outcome
+from sagas.selectors import find
+
+
+class Command(OperatorCommand):
+    """`saga_resolve ID --reason R --reference X`."""
+
+    help = "Record that the stuck steps of a saga were done by hand."
+    refusals = REFUSALS
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the options."""
+        super().add_arguments(parser)
+        add_saga(parser)
+        add_reason(parser)
+        parser.add_argument(
+            "--reference", required=True, metavar="X", help="where it can be looked up: a ticket, a transfer"
+        )
+
+    def handle(self, *args: Any, any_id: UUID, reason: str, reference: str, **options: Any) -> None:
+        """Resolve and say what came of it."""
+        saga = find(any_id)
+        result = services.resolve(
+            saga_id=saga.pk, operator=operator_name(), reason=reason, reference=reference
+        )
+        self.show(*outcome(saga=saga, action="resolve", result=result))

@@ -1,0 +1,31 @@
+"""Goes on without the stuck steps of a saga."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+from uuid import UUID
+
+from outbox.commands import OperatorCommand, operator_name
+from sagas import services
+from sagas.commands import REFUSALS, add_reason, add_saga, outcome
+from sagas.selectors import find
+
+
+class Command(OperatorCommand):
+    """`saga_skip ID --reason R`."""
+
+    help = "Go on without the stuck steps of a saga."
+    refusals = REFUSALS
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the options."""
+        super().add_arguments(parser)
+        add_saga(parser)
+        add_reason(parser)
+
+    def handle(self, *args: Any, any_id: UUID, reason: str, **options: Any) -> None:
+        """Skip and say what came of it."""
+        saga = find(any_id)
+        result = services.skip(saga_id=saga.pk, operator=operator_name(), reason=reason)
+        self.show(*outcome(saga=saga, action="skip", result=result))
