@@ -1,8 +1,8 @@
 """The edge of the HTTP API: what every view shares, whichever context it lives in.
 
-Errors are RFC 9457 problems with a stable `type` and `code`. A view raises an `APIException`; it may carry `members`
-(further members of the problem) and `headers`. Field errors are listed under `errors`, each with a JSON pointer into
-the body. Nothing of what the client sent is repeated, for it might be a card number.
+Errors are RFC 9457 problems with a stable `type` and `code`. A view raises an `APIException`; it may carry
+`members` (further members of the problem) and `headers`. Field errors are listed under `errors`, each with a
+JSON pointer into the body. Nothing of what the client sent is repeated, for it might be a card number.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
 # Deeper JSON than this is an attack on the recursion of whoever walks it.
 MAX_DEPTH = 32
-# After a failure of the cache requests pass uncounted for this long, so that a dead one does not slow each of them.
+# After a failure of the cache requests pass uncounted for this long, so that a dead one does not slow each of
+# them.
 THROTTLE_SILENCE_SECONDS = 1.0
 API_PREFIXES = ("/api/", "/webhooks/")
 
@@ -129,8 +130,8 @@ def is_database_away(exception: BaseException) -> bool:
 class ProblemMiddleware:
     """Guard the door of the API, and see that whatever leaves it in error is a problem.
 
-    Bodies are limited and addresses are throttled before anyone reads a token. A database that is away is a 503 with
-    Retry-After on every page.
+    Bodies are limited and addresses are throttled before anyone reads a token. A database that is away is a
+    503 with Retry-After on every page.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -288,7 +289,7 @@ def _database_away() -> dict[str, Any]:
     return problem(
         status_code=status.HTTP_503_SERVICE_UNAVAILABLE,
         code="service-unavailable",
-        detail="The database cannot be reached. Nothing is known of this request: repeat it with the same key.",
+        detail="The database cannot be reached. Whether this took effect is not known: repeat it.",
     )
 
 
@@ -297,7 +298,7 @@ def _is_bare(response: HttpResponseBase) -> bool:
 
 
 def _field_errors(detail: Any, pointer: str) -> Iterator[dict[str, str]]:
-    """Flatten the nested errors of a serializer; an empty error is what a list says of its faultless items."""
+    """Flatten the nested errors of a serializer; a list says nothing of its faultless items."""
     if isinstance(detail, Mapping):
         for name, inner in detail.items():
             step = "" if name == "non_field_errors" else f"/{str(name).replace('~', '~0').replace('/', '~1')}"

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of every call: the shape of a problem, and the problems that any call can be."""
+"""What the OpenAPI document says of every call: the shape of a problem, and the problems it can be."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from config.api import PROBLEM_JSON
 
 PROBLEM_SCHEMA: dict[str, Any] = {
     "type": "object",
-    "description": "What went wrong, after RFC 9457. `code` and `type` are stable; `title` and `detail` are for people.",
+    "description": "What went wrong (RFC 9457). `type` and `code` are stable, the rest is for people.",
     "properties": {
-        "type": {"type": "string", "examples": ["/problems/not-found"]},
-        "code": {"type": "string", "examples": ["not-found"]},
+        "type": {"type": "string", "example": "/problems/not-found"},
+        "code": {"type": "string", "example": "not-found"},
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string"},
@@ -37,12 +37,7 @@ _ANYWHERE = {
 _WITH_TOKEN = {"401": "`not-authenticated`"}
 
 
-def document_problems(
-    result: dict[str, Any],
-    generator: Any,
-    request: Any,
-    public: bool,  # noqa: ARG001 - as it is called
-) -> dict[str, Any]:
+def document_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Add the schema and the common problems to the document, as a postprocessing hook of drf-spectacular."""
     result.setdefault("components", {}).setdefault("schemas", {})["Problem"] = PROBLEM_SCHEMA
     content = {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}

@@ -14,7 +14,7 @@ from outbox.contracts import Envelope
 
 
 def send_emails(envelopes: Sequence[Envelope[OrderOutcome]]) -> list[bool | TransientError]:
-    """Write to the customers. Returns for each whether there was an address, or what kept the mail from going."""
+    """Write to the customers; each answer says whether there was an address, or what went wrong."""
     return services.send_emails(
         dispatches=[
             services.Dispatch(

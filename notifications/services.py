@@ -38,7 +38,8 @@ class Dispatch:
 def send_emails(*, dispatches: Sequence[Dispatch]) -> list[bool | TransientError]:
     """Send letters over one connection to the mail server.
 
-    Returns for each whether there was an address to write to, or the `TransientError` that kept it from going out.
+    Returns for each whether there was an address to write to, or the `TransientError` that kept it from
+    going out.
     """
     addresses = find_addresses(customer_ids={dispatch.customer_id for dispatch in dispatches})
     if not addresses:

@@ -1,8 +1,8 @@
 """What orders does when it is told something: message → one service call → event.
 
-All handlers are joined: they touch this context's database only, and handle a batch with one statement. An order that
-cannot go where a command sends it is a bug of the sender, or a message out of order: the batch is bisected and the
-guilty command ends as a dead letter.
+All handlers are joined: they touch this context's database only, and handle a batch with one statement. An
+order that cannot go where a command sends it is a bug of the sender, or a message out of order: the batch is
+bisected and the guilty command ends as a dead letter.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class MisdirectedOrder(RuntimeError):
 
 
 def confirm_order(envelopes: Sequence[Envelope[ConfirmOrder]]) -> list[Outcome]:
-    """Confirm pending orders; refuse for those that are being cancelled, with the reason they are cancelled for."""
+    """Confirm pending orders; refuse for those that are being cancelled, with the reason of that."""
     standings = services.confirm_orders(ids=[envelope.data.order_id for envelope in envelopes])
 
     def outcome(order_id: UUID) -> Outcome:

@@ -1,7 +1,7 @@
 """What customers bought, at which price, and how far it got; and the price list that checkout reads.
 
-Amounts are integers in minor units. Integrity lives in the database: statuses, amounts and quantities are checked
-there, and the duplicate guard is an exclusion constraint, so that two processes cannot both pass it.
+Amounts are integers in minor units. Integrity lives in the database: statuses, amounts and quantities are
+checked there, and the duplicate guard is an exclusion constraint, so that two processes cannot both pass it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ DUPLICATE_GUARD = "orders_order_duplicate_guard"
 class Order(models.Model):
     """One checkout of one customer.
 
-    `guard_window` is the second after `placed_at` in which the same customer cannot order the same items again.
-    `loaded_lines` is filled by whoever loads or places the order.
+    `guard_window` is the second after `placed_at` in which the same customer cannot order the same items
+    again. `loaded_lines` is filled by whoever loads or places the order.
     """
 
     class Status(models.TextChoices):

@@ -8,7 +8,6 @@ from django.db.models import Prefetch, QuerySet
 
 from orders.models import Order, OrderLine
 
-
 _LOADED_LINES: str = "loaded_lines"
 
 

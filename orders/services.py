@@ -1,7 +1,7 @@
 """The only writer of orders: one function, one use case, one transaction.
 
-What a customer may be refused for is checked before anything is written, so a caller that holds the transaction (the
-idempotency layer keeps a refusal as an answer) can go on with it.
+What a customer may be refused for is checked before anything is written, so a caller that holds the
+transaction (the idempotency layer keeps a refusal as an answer) can go on with it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CANCELLED_BY_CUSTOMER = "cancelled_by_customer"
 
 
 class InvalidItems(DomainError):
-    """The items cannot be ordered as they are; `positions` says which ones, `field` what is wrong with them."""
+    """The items cannot be ordered as they are; `positions` says which ones, `field` what of them."""
 
     code = "invalid"
     field = ""
@@ -233,22 +233,22 @@ def request_return(*, order_id: UUID, customer_id: int | None, traceparent: str 
 
 
 def confirm_orders(*, ids: Sequence[UUID]) -> dict[UUID, Standing]:
-    """Confirm the orders that are pending; return where each of those that exist is now. Safe to call twice."""
+    """Confirm those that are pending; return where each order that exists is now. Safe to call twice."""
     return _move(dict.fromkeys(ids, ""), origins=(Order.Status.PENDING,), target=Order.Status.CONFIRMED)
 
 
 def cancel_orders(*, reasons: Mapping[UUID, str]) -> dict[UUID, Standing]:
     """Close the orders as cancelled, each for its reason, unless they were confirmed.
 
-    Returns where each of those that exist is now. Safe to call twice. An empty reason keeps the one that the order
-    has.
+    Returns where each order that exists is now. Safe to call twice. An empty reason keeps the one that the
+    order has.
     """
     origins = (Order.Status.PENDING, Order.Status.CANCELLING)
     return _move(reasons, origins=origins, target=Order.Status.CANCELLED)
 
 
 def close_returned(*, ids: Sequence[UUID]) -> dict[UUID, Standing]:
-    """Close the orders that are on their way back; return where each of those that exist is now. Safe to call twice."""
+    """Close those on their way back; return where each order that exists is now. Safe to call twice."""
     return _move(dict.fromkeys(ids, ""), origins=(Order.Status.RETURNING,), target=Order.Status.RETURNED)
 
 

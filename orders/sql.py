@@ -3,8 +3,8 @@
 Those that a batch shares are set-based: one order and five hundred cost the same number of statements.
 """
 
-# Inserts the order and its lines. Waits for a concurrent order that the duplicate guard may refuse this one for, and
-# returns no row when the guard did. Index: the guard's own GiST index.
+# Inserts the order and its lines. Waits for a concurrent order that the duplicate guard may refuse this one
+# for, and returns no row when the guard did. Index: the guard's own GiST index.
 PLACE_ORDER = """
 WITH placed AS (
     INSERT INTO orders_order
@@ -34,8 +34,9 @@ LIMIT 1
 # The price list rows of one checkout. Locks nothing. Index: primary key.
 PRICES = "SELECT sku, name, amount, currency FROM orders_price WHERE sku = ANY(%b::text[])"
 
-# Moves orders to a status, those that may go there, and says of each where it is now. Locks the orders in id order,
-# so that two batches cannot deadlock; the reason of a move stays what it was if none is given. Index: primary key.
+# Moves orders to a status, those that may go there, and says of each where it is now. Locks the orders in id
+# order, so that two batches cannot deadlock; the reason of a move stays what it was if none is given. Index:
+# primary key.
 MOVE_ORDERS = """
 WITH wanted AS MATERIALIZED (
     SELECT o.id, o.status, o.reason, o.customer_id, u.reason AS new_reason

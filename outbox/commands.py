@@ -1,4 +1,4 @@
-"""What every command for operators has in common: tables for people, `--json` for scripts, errors in one line."""
+"""What every operators' command has in common: tables for people, `--json` for scripts, one-line errors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Table:
 class OperatorCommand(BaseCommand):
     """A command for people and scripts. A subclass says in `handle` what it does and ends with `show`.
 
-    It exits with 2 on bad input, and what `refusals` names is bad input too; with 1 on findings, which `handle`
+    It exits with 2 on bad input, which includes what `refusals` names, and with 1 on findings, which `handle`
     raises as `found`. Either way stderr gets one line.
     """
 
@@ -103,8 +103,15 @@ def time_of(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def count_of(text: str) -> int:
+    """Read a number of things from the command line: 0 or more."""
+    if not text.isdecimal():
+        raise ArgumentTypeError(f"{text!r} is not a count; it must be 0 or more")
+    return int(text)
+
+
 def operator_name() -> str:
-    """Return under which name the operator log knows who runs this command: the account, not the environment's."""
+    """Return the name in the operator log of the account that runs this command."""
     user_id = os.getuid()
     try:
         return f"cli:{pwd.getpwuid(user_id).pw_name}"

@@ -1,4 +1,4 @@
-"""What every page of the desk is built of: read-only lists that count no hot table, badges, ages, redaction."""
+"""What every page of the desk is built of: read-only lists that count no hot table, badges, redaction."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REDACTED = "•••"
 
 
 class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
-    """A list to look at. It pages without counting, and is searched by whole ids in `id_fields`, which have an index.
+    """A list to look at, paged without counting, searched by whole ids in `id_fields`, which have an index.
 
     What a person changes is changed by named actions that call a service.
     """
@@ -74,14 +74,16 @@ def any_of(fields: Iterable[str], value: object) -> Q:
 
 
 def badge(text: str, kind: str = "") -> SafeString:
-    """Return a word on a colored ground; `kind` is one of success, info, warning, danger, or nothing for gray."""
+    """Return a word on a colored ground; `kind` is success, info, warning, danger, or nothing for gray."""
     return render_to_string("unfold/helpers/label.html", {"text": text, "type": kind})
 
 
 def link(url: str, text: object) -> SafeString:
     """Return a link that looks like one."""
     return format_html(
-        '<a href="{}" class="font-medium text-primary-600 hover:underline dark:text-primary-500">{}</a>', url, text
+        '<a href="{}" class="font-medium text-primary-600 hover:underline dark:text-primary-500">{}</a>',
+        url,
+        text,
     )
 
 
@@ -107,7 +109,7 @@ def duration(start: datetime | None, end: datetime | None) -> str:
     seconds = ((end or timezone.now()) - start).total_seconds()
     if abs(seconds) < 1:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:  # noqa: PLR2004
+    if seconds < 60:
         return f"{seconds:.2f} s"
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)

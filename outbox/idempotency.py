@@ -1,15 +1,15 @@
-"""One intent, one effect, one answer: the layer that lets a client repeat a request whose answer it never saw.
+"""One intent, one effect, one answer: what lets a client repeat a request whose answer it never saw.
 
-It follows the IETF draft on the Idempotency-Key header. A key belongs to one customer and one endpoint. Its first
-request runs, and its answer is written in the same transaction as its effect, so either both exist or neither does.
-Whoever comes while that transaction is open is told so at once instead of being made to wait. Afterwards the same
-request gets the same bytes, another request with that key is refused.
+It follows the IETF draft on the Idempotency-Key header. A key belongs to one customer and one endpoint. Its
+first request runs, and its answer is written in the same transaction as its effect, so either both exist or
+neither does. Whoever comes while that transaction is open is told so at once instead of being made to wait.
+Afterwards the same request gets the same bytes, another request with that key is refused.
 
-What is kept: every answer that the operation returns, a refusal for business reasons among them. What is not: an
-exception (a field error, a failure of ours), for a corrected or later request must be able to run.
+What is kept: every answer that the operation returns, a refusal for business reasons among them. What is not:
+an exception (a field error, a failure of ours), for a corrected or later request must be able to run.
 
-An answer is kept for `IDEMPOTENCY_KEY_TTL` seconds. Past that the key does not become free: it stays taken by what it
-made, if it made something, and says so. A key that was only refused is forgotten with its answer.
+An answer is kept for `IDEMPOTENCY_KEY_TTL` seconds. Past that the key does not become free: it stays taken by
+what it made, if it made something, and says so. A key that was only refused is forgotten with its answer.
 """
 
 from __future__ import annotations
@@ -149,8 +149,8 @@ def fingerprint(*, path: str, body: Any) -> bytes:
 def answer_once(*, request: KeyedRequest, operation: Callable[[], Answer], using: str = "default") -> Answer:
     """Run the operation and keep its answer, in one transaction; or return the answer that was kept.
 
-    The operation must not open a connection to anything else; what it raises undoes everything and passes through.
-    Raises `KeyInFlight`, `KeyReused` and `KeyExpired`.
+    The operation must not open a connection to anything else; what it raises undoes everything and passes
+    through. Raises `KeyInFlight`, `KeyReused` and `KeyExpired`.
     """
     try:
         with transaction.atomic(using=using):
@@ -167,7 +167,10 @@ def answer_once(*, request: KeyedRequest, operation: Callable[[], Answer], using
 
 
 def amend_answer(*, request: KeyedRequest, answer: Answer, using: str = "default") -> None:
-    """Keep a later answer in place of the first one, for a client that waited and is given this one."""
+    """Keep a later answer in place of the first one, for a client that waited and is given this one.
+
+    A repetition that comes while the client still waits gets the first answer; all later ones get this one.
+    """
     _row_of(request, using).update(status=answer.status, body=answer.body)
 
 
@@ -196,7 +199,7 @@ def _prune_batch(batch: int, using: str) -> int:
 
 
 def _take_lock(request: KeyedRequest, using: str) -> None:
-    """Hold the key until the transaction ends, or refuse at once: a plain insert would wait for the other one."""
+    """Hold the key until the transaction ends, or refuse at once: a plain insert would wait."""
     scope = json.dumps([request.customer_id, request.endpoint, request.key]).encode()
     number = int.from_bytes(hashlib.sha256(scope).digest()[:8], "big", signed=True)
     with connections[using].cursor() as cursor:
@@ -207,7 +210,7 @@ def _take_lock(request: KeyedRequest, using: str) -> None:
 
 
 def _kept(request: KeyedRequest, using: str) -> Answer | None:
-    """Return the kept answer. A statement of its own, after the lock: its snapshot must see what the lock waited for."""
+    """Return the kept answer. Asked after the lock, for the snapshot must show what its last holder wrote."""
     row = _row_of(request, using).annotate(is_expired=models.Q(expires_at__lte=Now())).first()
     if row is None:
         return None

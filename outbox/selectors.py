@@ -10,6 +10,7 @@ from django.db import connections
 from django.db.models import QuerySet
 
 from outbox import metrics
+from outbox.consumers import CONSUMERS
 from outbox.models import Attempt, Delivery, Message
 
 # Above this many rows an exact count costs more than it tells.
@@ -81,7 +82,8 @@ def attempts_of(*, ordering_key: UUID, using: str = "default") -> QuerySet[Attem
 def refresh_gauges(*, using: str = "default") -> None:
     """Measure the queue into the gauges; run by beat, so that a scrape never touches the hot table."""
     rows = status(using=using)
-    waiting: dict[str, int] = {}
+    # Also those for whom nothing waits any more: a gauge keeps its last value.
+    waiting = {consumer.name: 0 for consumer in CONSUMERS}
     for row in rows:
         waiting[row.destination] = waiting.get(row.destination, 0) + row.waiting + row.in_flight
     for destination, count in waiting.items():

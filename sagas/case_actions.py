@@ -1,4 +1,4 @@
-"""What an operator can do with a case, and what it would do, told before it is done: nothing is written for that."""
+"""What an operator can do with a case, and what that would do, told before it is done and without a trace."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from outbox.models import Message
 from outbox.selectors import pending
 from sagas import engine, services
 from sagas.definition import SagaDefinition, definitions
-from sagas.engine import Abandon, Decision, Input, Instance, Refused, ResolveStuck, RetryStuck, SagaStatus
-from sagas.engine import SkipStuck, StepState, StepStatus
+from sagas.engine import Decision, Refused
+from sagas.inputs import Abandon, ResolveStuck, RetryStuck, SkipStuck, Wish
 from sagas.models import Case, SagaInstance
+from sagas.states import Instance, SagaStatus, StepState, StepStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,22 +29,19 @@ class CaseAction:
 
     name: str
     title: str
-    wish: Input
+    wish: Wish
     service: Callable[..., str]
     needs_reference: bool = False
     is_for_messages: bool = True
-
-    @property
-    def permission(self) -> str:
-        """The permission that it takes."""
-        return f"sagas.{self.name}_case"
 
     def carry_out(self, *, case: Case, operator: str, form: dict[str, Any]) -> str:
         """Do it. Returns what came of it. Raises `Refused`."""
         given = {"operator": operator, "reason": form["reason"]}
         if case.saga_id is None:
             reference = form.get("reference", "")
-            return services.close_message_case(case_id=case.pk, action=self.name, reference=reference, **given)
+            return services.close_message_case(
+                case_id=case.pk, action=self.name, reference=reference, **given
+            )
         if self.needs_reference:
             given["reference"] = form["reference"]
         return self.service(saga_id=case.saga_id, seen_at=form["seen"], **given)
@@ -64,7 +62,7 @@ class Preview:
 
 
 def preview(case: Case, action: CaseAction) -> Preview:
-    """Return what the action would do to an open case as things are now. Raises `Refused` when it cannot be done."""
+    """Return what the action would do to an open case as things are now. Raises `Refused` when it cannot."""
     if case.status != Case.Status.OPEN:
         raise Refused(f"the case is closed already: {case.get_resolution_display().lower()}")
     if case.saga is None:
@@ -95,7 +93,7 @@ def command_of(definition: SagaDefinition, step: str, direction: str) -> type[Co
 def _effects(
     definition: SagaDefinition,
     instance: Instance,
-    wish: Input,
+    wish: Wish,
     stuck: dict[str, StepState],
     decision: Decision,
 ) -> Iterator[str]:
@@ -104,7 +102,7 @@ def _effects(
         wire_type = command.wire_type if command else "its command"
         match wish:
             case RetryStuck(fresh=fresh) if name not in fresh:
-                yield f"{wire_type} is delivered again as it was, with fresh attempts and the same idempotency key."
+                yield f"{wire_type} is delivered again as it was: fresh attempts, the same idempotency key."
             case RetryStuck():
                 yield (
                     f"A new {wire_type} is sent with an idempotency key of its own, "
@@ -113,7 +111,7 @@ def _effects(
             case SkipStuck():
                 yield f"Step {name} ({state.direction}) counts as SKIPPED; {wire_type} is not sent again."
             case ResolveStuck():
-                yield f"Step {name} ({state.direction}) counts as RESOLVED: you say that it was done by hand."
+                yield f"Step {name} ({state.direction}) counts as RESOLVED: it was done by hand."
             case _:
                 yield f"Step {name} ({state.direction}) stays as it is: {state.error or 'stuck'}."
     if isinstance(wish, Abandon):
@@ -129,13 +127,13 @@ def _effects(
 def _of_message(case: Case, action: CaseAction) -> Preview:
     if not action.is_for_messages:
         raise Refused("this case belongs to no saga; there is no step to skip")
-    message = Message.objects.filter(pk=case.message_id).first()
+    message = Message.objects.filter(pk=case.message_id).first() if case.message_id else None
     wire_type = message.type if message else "The message"
     if action.name == RETRY.name:
         return Preview([f"{wire_type} is delivered to {case.destination} again, with fresh attempts."])
     return Preview(
         [
-            f"The dead delivery of {wire_type} to {case.destination} is discarded; the log keeps the message.",
+            f"{wire_type} is no longer delivered to {case.destination}; the log keeps it.",
             f"Later messages of the same order to {case.destination} go on.",
         ]
     )

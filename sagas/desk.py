@@ -16,9 +16,9 @@ from outbox.admin import DECISIONS, message_link
 from outbox.desk import badge, clock, duration, link, short
 from outbox.models import Attempt
 from outbox.selectors import attempts_of, messages_of
-from sagas.engine import SagaStatus, StepStatus
 from sagas.models import Case, OperatorAction, SagaInstance
 from sagas.selectors import describe
+from sagas.states import SagaStatus, StepStatus
 
 STATES = {
     SagaStatus.RUNNING: "info",
@@ -111,7 +111,9 @@ def messages_table(key: UUID) -> Table:
             message_link(message.pk, message.type),
             badge(message.kind, "info" if message.kind == "command" else ""),
             message.source,
-            f"{message.headers['step']} ({message.headers['direction']})" if "step" in message.headers else "-",
+            f"{message.headers['step']} ({message.headers['direction']})"
+            if "step" in message.headers
+            else "-",
         ]
         for message in messages_of(ordering_key=key)
     ]
@@ -137,7 +139,13 @@ def attempts_table(key: UUID) -> Table:
 def cases_table(cases: Iterable[Case]) -> Table:
     """Return files on the desk."""
     rows = [
-        [case_link(case), case_badge(case), case.step or case.destination, case.error_class, clock(case.opened_at)]
+        [
+            case_link(case),
+            case_badge(case),
+            case.step or case.destination,
+            case.error_class,
+            clock(case.opened_at),
+        ]
         for case in cases
     ]
     return Table("Cases", ["case", "status", "step", "error", "opened"], rows)
@@ -146,7 +154,8 @@ def cases_table(cases: Iterable[Case]) -> Table:
 def actions_table(actions: Iterable[OperatorAction]) -> Table:
     """Return what people did."""
     rows: list[Sequence[Any]] = [
-        [clock(a.at), a.operator, a.action, a.reason, a.reference or "-", result_badge(a.result)] for a in actions
+        [clock(a.at), a.operator, a.action, a.reason, a.reference or "-", result_badge(a.result)]
+        for a in actions
     ]
     return Table("What people did", ["at", "who", "action", "reason", "reference", "result"], rows)
 

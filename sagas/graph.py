@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from sagas.definition import CLOSE, SagaDefinition, Step, definitions, latest
 
+_CLOSING = f"{CLOSE}-saga"
+
 
 class UnknownDefinitionName(LookupError):
     """No saga is defined under this name; the text lists those that are."""
@@ -37,22 +39,22 @@ def _lines(definition: SagaDefinition) -> Iterator[str]:
         yield f'{_compensation(step)}["undo {step.name}<br>{step.compensation.wire_type}"]'
     yield 'completed(["COMPLETED"])'
     if definition.on_compensated is not None:
-        yield f'{CLOSE}["{CLOSE}<br>{definition.on_compensated.wire_type}"]'
-    yield 'compensated(["COMPENSATED"])'
-    yield from _forward(definition)
-    yield from _turning(definition)
-    yield from _back(definition)
+        yield f'{_CLOSING}["{CLOSE}<br>{definition.on_compensated.wire_type}"]'
+    turning = [*_turning(definition), *_back(definition)]
+    if turning:
+        yield 'compensated(["COMPENSATED"])'
+    yield _forward(definition)
+    yield from turning
     yield "classDef pivot stroke-width:4px"
     yield f"class {','.join(_action(step) for step in definition.groups[definition.pivot_at])} pivot"
 
 
-def _forward(definition: SagaDefinition) -> Iterator[str]:
-    stations = ["started", *(_all(group, _action) for group in definition.groups), "completed"]
-    yield " --> ".join(stations)
+def _forward(definition: SagaDefinition) -> str:
+    return " --> ".join(["started", *(_all(group, _action) for group in definition.groups), "completed"])
 
 
 def _turning(definition: SagaDefinition) -> Iterator[str]:
-    """Where a failing step leads: a definite failure to what was done before, an unknown outcome to its own undoing."""
+    """Yield where a failing step leads: back to what came before it, or first to its own undoing."""
     for i, group in enumerate(definition.groups[: definition.pivot_at + 1]):
         for step in group:
             if step.action.failure is not None:
@@ -65,14 +67,14 @@ def _back(definition: SagaDefinition) -> Iterator[str]:
     for i in range(definition.pivot_at - 1, -1, -1):
         yield f"{_all(definition.groups[i], _compensation)} -.-> {_before(definition, i)}"
     if definition.on_compensated is not None:
-        yield f"{CLOSE} -.-> compensated"
+        yield f"{_CLOSING} -.-> compensated"
 
 
 def _before(definition: SagaDefinition, i: int) -> str:
     """Return where the way back goes on, once group `i` is dealt with."""
     if i > 0:
         return _all(definition.groups[i - 1], _compensation)
-    return CLOSE if definition.on_compensated is not None else "compensated"
+    return _CLOSING if definition.on_compensated is not None else "compensated"
 
 
 def _undoable(definition: SagaDefinition) -> list[Step]:

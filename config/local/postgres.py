@@ -35,6 +35,8 @@ _SETTINGS = {
     "max_connections": "200",
     "shared_preload_libraries": "pg_stat_statements",
     "max_wal_size": "2GB",
+    # When a change was committed, as the benchmark measures it.
+    "track_commit_timestamp": "on",
     "wal_compression": "on",
     # The delivery queue is small and turns over quickly: look at it often.
     "autovacuum_naptime": "10s",

@@ -26,7 +26,7 @@ from config.local.servers import start_servers
 
 CATALOGUE = Path(__file__).with_name("catalogue.csv")
 # Queue and number of worker processes. Separate workers, so that a storm in one queue cannot starve another.
-_WORKERS = {"relay": 2, "effects": 2, "compensations": 1, "sweeps": 1}
+WORKERS = {"relay": 2, "effects": 2, "compensations": 1, "sweeps": 1}
 _READY_SECONDS = 60.0
 _KNOWN_OPTIONS = {"TOPOLOGY": ("monolith",), "FLOW": ("orchestrated",), "TRANSPORT": ("local",)}
 
@@ -82,18 +82,36 @@ def start_stack(
         LocalStackError: something did not start; the message shows the end of its log.
     """
     servers = start_servers(supervisor=supervisor, folder=folder, database=database, is_fresh=is_fresh)
+    environment = environment_of(servers=servers, folder=folder, database=database, is_fresh=is_fresh)
+    url = f"http://127.0.0.1:{port}"
+    admin_password = secrets.token_urlsafe(12)
+    people = {"OPERATOR_PASSWORD": admin_password, "CUSTOMERS": str(customers)}
+    tokens = json.loads(_run("-m", "config.local.people", environment=environment | people))
+
+    supervisor.start(simulator_role(environment))
+    supervisor.start(web_role(environment, port=port), *worker_roles(environment), beat_role(environment))
+    wait_for_page(supervisor, name="simulator", url=f"{environment['OUTSIDE_URL']}/healthz")
+    wait_for_page(supervisor, name="web", url=f"{url}/readyz")
+    wait_for_workers(supervisor, environment)
+    _run("manage.py", "load_catalogue", str(CATALOGUE), environment=environment)
+    return Stack(environment=environment, url=url, admin_password=admin_password, tokens=tokens)
+
+
+def environment_of(
+    *, servers: Mapping[str, str], folder: StateFolder, database: str, is_fresh: bool
+) -> dict[str, str]:
+    """Return the whole environment of the product's processes; `is_fresh` forgets the ledger of bank and carrier."""
     ledger = folder.path / f"simulator-{database}.sqlite3"
     if is_fresh:
         for leftover in folder.path.glob(f"{ledger.name}*"):
             leftover.unlink()
-    outside_port = free_port()
-    outside = f"http://127.0.0.1:{outside_port}"
-    url = f"http://127.0.0.1:{port}"
+    outside = f"http://127.0.0.1:{free_port()}"
     metrics = folder.path / "metrics"
     shutil.rmtree(metrics, ignore_errors=True)
     metrics.mkdir()
-    environment = os.environ | servers | {
+    return os.environ | servers | {
         "DJANGO_SETTINGS_MODULE": "config.settings",
+        "OUTSIDE_URL": outside,
         "BANK_URL": f"{outside}/bank",
         "CARRIER_URL": f"{outside}/carrier",
         "PROMETHEUS_MULTIPROC_DIR": str(metrics),
@@ -101,24 +119,16 @@ def start_stack(
         "MAIL_FOLDER": str(folder.path / "mail"),
         "PYTHONUNBUFFERED": "1",
     }  # fmt: skip
-    admin_password = secrets.token_urlsafe(12)
-    people = {"OPERATOR_PASSWORD": admin_password, "CUSTOMERS": str(customers)}
-    tokens = json.loads(_run("-m", "config.local.people", environment=environment | people))
-
-    supervisor.start(_simulator(environment, port=outside_port))
-    supervisor.start(_web(environment, port=port), *_workers(environment), _beat(environment))
-    _wait_for_page(supervisor, name="simulator", url=f"{outside}/healthz")
-    _wait_for_page(supervisor, name="web", url=f"{url}/readyz")
-    _wait_for_workers(supervisor, environment)
-    _run("manage.py", "load_catalogue", str(CATALOGUE), environment=environment)
-    return Stack(environment=environment, url=url, admin_password=admin_password, tokens=tokens)
 
 
-def _simulator(environment: Mapping[str, str], *, port: int) -> Role:
+def simulator_role(environment: Mapping[str, str]) -> Role:
+    """Return the process of the bank and the carrier."""
+    port = environment["OUTSIDE_URL"].rpartition(":")[2]
     return _python("simulator", environment, "-m", "simulator", f"--port={port}")
 
 
-def _web(environment: Mapping[str, str], *, port: int) -> Role:
+def web_role(environment: Mapping[str, str], *, port: int) -> Role:
+    """Return the web server's process."""
     options = [
         "--worker-class=gthread",
         "--workers=2",
@@ -129,15 +139,17 @@ def _web(environment: Mapping[str, str], *, port: int) -> Role:
     return _python("web", environment, "-m", "gunicorn", "config.wsgi", f"--bind=127.0.0.1:{port}", *options)
 
 
-def _workers(environment: Mapping[str, str]) -> list[Role]:
+def worker_roles(environment: Mapping[str, str]) -> list[Role]:
+    """Return one worker for each queue."""
     options = ["--without-gossip", "--without-mingle", "--loglevel=INFO"]
     return [
         _celery(queue, environment, "worker", f"-Q{queue}", f"-c{processes}", f"-n{queue}@%h", *options)
-        for queue, processes in _WORKERS.items()
+        for queue, processes in WORKERS.items()
     ]
 
 
-def _beat(environment: Mapping[str, str]) -> Role:
+def beat_role(environment: Mapping[str, str]) -> Role:
+    """Return the process that rings and sweeps by the clock."""
     # No file with its process id: one that a killed beat left behind would stop the next.
     return _celery(
         "beat", environment, "beat", "-Sdjango_celery_beat.schedulers:DatabaseScheduler", "--pidfile="
@@ -153,7 +165,8 @@ def _python(name: str, environment: Mapping[str, str], *arguments: str) -> Role:
     return Role(name=name, command=command, environment={**environment, "ROLE": name}, folder=PROJECT)
 
 
-def _wait_for_page(supervisor: Supervisor, *, name: str, url: str) -> None:
+def wait_for_page(supervisor: Supervisor, *, name: str, url: str) -> None:
+    """Return once the page is served. Raises `LocalStackError` if its process does not get there."""
     def is_served() -> bool:
         try:
             return httpx.get(url, timeout=5).is_success
@@ -163,8 +176,9 @@ def _wait_for_page(supervisor: Supervisor, *, name: str, url: str) -> None:
     supervisor.wait_for(name=name, is_ready=is_served, seconds=_READY_SECONDS)
 
 
-def _wait_for_workers(supervisor: Supervisor, environment: Mapping[str, str]) -> None:
-    names = {f"{queue}@{socket.gethostname()}" for queue in _WORKERS}
+def wait_for_workers(supervisor: Supervisor, environment: Mapping[str, str]) -> None:
+    """Return once every worker answers. Raises `LocalStackError` if they do not get there."""
+    names = {f"{queue}@{socket.gethostname()}" for queue in WORKERS}
     ping = [
         "-m",
         "celery",

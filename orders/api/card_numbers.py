@@ -17,14 +17,14 @@ Path: TypeAlias = tuple[str | int, ...]
 def card_number_paths(*, body: Any) -> list[Path]:
     """Return where texts and numbers look like card numbers; for a name that does, where its object is.
 
-    SKUs are left out: many are barcodes, one in ten passes for a card number, and an unknown one is neither kept nor
-    repeated.
+    SKUs are left out: many are barcodes, one in ten passes for a card number, and an unknown one is neither
+    kept nor repeated.
     """
     return list(dict.fromkeys(_paths(body)))
 
 
 def is_card_number(text: str) -> bool:
-    """Tell whether the text holds 13 to 19 digits, in one group or several, whose last one is a Luhn check digit."""
+    """Tell whether the text holds 13 to 19 digits, in groups or not, of which the last is a Luhn digit."""
     for run in _GROUPS.finditer(text):
         groups = re.split(r"[ \-]", run[0])
         for start in range(len(groups)):

@@ -19,8 +19,8 @@ _KEY = OpenApiParameter(
     type=OpenApiTypes.STR,
     required=True,
     description=(
-        "The client's token for one intent, bare or as a quoted string, at most 255 characters. The same request with "
-        "the same key gets the same answer, with `Idempotency-Replayed: true`."
+        "The client's token for one intent, bare or as a quoted string, at most 255 characters. The same "
+        "request with the same key gets the same answer, with `Idempotency-Replayed: true`."
     ),
 )
 _PREFER = OpenApiParameter(

@@ -1,4 +1,4 @@
-"""The idempotency layer as a view uses it: after throttles and authentication, before anything else is read."""
+"""The idempotency layer as a view uses it: after throttles and authentication, before all else."""
 
 from __future__ import annotations
 

@@ -32,14 +32,14 @@ class Problem(APIException):
 
 
 class Conflict(Problem):
-    """A refusal for a reason of the business: it is the answer, and is kept as such for the idempotency key."""
+    """A refusal for a reason of the business: it is an answer, and is kept as one for the idempotency key."""
 
     def __init__(self, *, code: str, detail: str, **members: Any) -> None:
         super().__init__(status_code=status.HTTP_409_CONFLICT, code=code, detail=detail, **members)
 
 
 def problem_of(error: DomainError, *, order_url: str = "") -> APIException:
-    """Return what the API says of an anticipated error; `order_url` is the address of the order in question."""
+    """Return what the API says of an anticipated error; `order_url` is the address of its order."""
     match error:
         case InvalidItems():
             return _invalid_items(error)

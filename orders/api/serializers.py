@@ -16,8 +16,8 @@ from orders.models import MAX_LINES, MAX_QUANTITY, Order, OrderLine
 MONEY_SCHEMA = {
     "type": "object",
     "properties": {
-        "amount": {"type": "string", "pattern": r"^\d+(\.\d+)?$", "examples": ["12.34"]},
-        "currency": {"type": "string", "pattern": "^[A-Z]{3}$", "examples": ["EUR"]},
+        "amount": {"type": "string", "pattern": r"^\d+(\.\d+)?$", "example": "12.34"},
+        "currency": {"type": "string", "pattern": "^[A-Z]{3}$", "example": "EUR"},
     },
     "required": ["amount", "currency"],
 }
@@ -66,7 +66,7 @@ class AddressSerializer(StrictSerializer):
 
 
 class CheckoutSerializer(StrictSerializer):
-    """What a customer wants, how it is paid, and where it goes. Customer and amount never come from a body."""
+    """What is wanted, how it is paid, where it goes. Customer and amount never come from a body."""
 
     items = serializers.ListField(child=ItemSerializer(), allow_empty=False, max_length=MAX_LINES)
     payment_method = serializers.CharField(max_length=100)

@@ -47,8 +47,8 @@ class OrdersView(ListAPIView[Order]):
     def post(self, request: Request) -> HttpResponse:
         """Place an order once for this key; 202 when accepted, 201 when it settled while the client waited.
 
-        What is kept for the key is the acceptance, with the order. A client that waited and is given the end has it
-        kept in its place, so that a repetition gets those bytes again. A repetition never waits.
+        What is kept for the key is the acceptance, with the order. A client that waited and is given the end
+        has it kept in its place, so that a repetition gets those bytes again. A repetition never waits.
         """
         keyed = keyed_request(request=request, endpoint="orders")
         placed: list[UUID] = []

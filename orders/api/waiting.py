@@ -1,7 +1,7 @@
 """`Prefer: wait=N` (RFC 7240): hold the answer back until the order has settled.
 
-Whoever waits holds a thread of the web server, so only so many may wait at a time in one process; the others are told
-202 at once, which the preference allows.
+Whoever waits holds a thread of the web server, so only so many may wait at a time in one process; the others
+are told 202 at once, which the preference allows.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def preferred_wait(*, header: str | None) -> int:
 def wait_until_settled(*, order_id: UUID, seconds: int) -> bool:
     """Wait until the order has settled; tell whether it has.
 
-    No transaction is open while it waits, and a pooled connection is given back. The order is accepted already, so a
-    database that is away now only ends the waiting.
+    No transaction is open while it waits, and a pooled connection is given back. The order is accepted
+    already, so a database that is away now only ends the waiting.
     """
     if not seconds or not _places.acquire(blocking=False):
         return False

@@ -1,7 +1,5 @@
 """Products with stock, and orders for them."""
 
-from uuid import UUID
-
 from uuid_utils.compat import uuid7
 
 from inventory.contracts import Line, ReleaseInventory, ReserveInventory
@@ -16,10 +14,10 @@ def stocked(sku: str, *, on_hand: int, price: int = 1250, currency: str = "EUR")
     return Stock.objects.create(product=product, on_hand=on_hand, reserved=0, loaded=on_hand)
 
 
-def reserve(*, order_id: UUID | None = None, **quantities: int) -> ReserveInventory:
+def reserve(**quantities: int) -> ReserveInventory:
     """Ask for so many pieces of each SKU."""
     lines = tuple(Line(sku=sku, quantity=quantity) for sku, quantity in quantities.items())
-    return ReserveInventory(order_id=order_id or uuid7(), lines=lines)
+    return ReserveInventory(order_id=uuid7(), lines=lines)
 
 
 def release(command: ReserveInventory) -> ReleaseInventory:

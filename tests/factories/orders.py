@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
+from django.db import connection, transaction
 from django.test import Client
 from rest_framework.authtoken.models import Token
 
@@ -102,3 +103,15 @@ def told(order_id: UUID | str) -> list[str]:
     """Return the types of what was said of an order, in order."""
     messages = Message.objects.filter(ordering_key=order_id).order_by("sequence")
     return list(messages.values_list("type", flat=True))
+
+
+def take_back() -> None:
+    """Remove what a test has committed, from the append-only log too."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE outbox_message DISABLE TRIGGER outbox_append_only")
+        cursor.execute("DELETE FROM outbox_message WHERE source = 'orders'")
+        cursor.execute("ALTER TABLE outbox_message ENABLE ALWAYS TRIGGER outbox_append_only")
+        cursor.execute(
+            "TRUNCATE outbox_delivery, outbox_idempotencykey, orders_orderline, orders_order, orders_price"
+        )
+    get_user_model().objects.filter(username__startswith="customer-").delete()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -28,7 +29,7 @@ class Command(OperatorCommand):
         super().add_arguments(parser)
         parser.add_argument("--customer", required=True, metavar="NAME", help="the customer's user name")
 
-    def handle(self, *args: Any, customer: str, **options: Any) -> None:
+    def handle(self, *_args: Any, customer: str, **_options: Any) -> None:
         """Print the token."""
         token = _token(customer)
         self.show({"customer": customer, "token": token}, token)
@@ -40,16 +41,16 @@ def _token(name: str) -> str:
         if not user.is_active:
             raise UnusableName(f"customer {name!r} is locked")
         token, _ = Token.objects.get_or_create(user=user)
-        return token.key
+        return str(token.key)
 
 
 def _new_customer(name: str) -> User:
     # A reserved domain (RFC 2606): letters can be seen on the way out, and reach nobody.
-    user = User(username=name, email=name if "@" in name else f"{name}@example.invalid")
-    user.set_unusable_password()
+    email = name if "@" in name else f"{name}@example.invalid"
+    password = make_password(None)
     try:
-        user.full_clean(validate_unique=False)
+        User(username=name, email=email, password=password).full_clean(validate_unique=False)
     except ValidationError as error:
         raise UnusableName(f"customer {name!r}: {' '.join(error.messages)}") from error
-    user.save()
+    user, _ = User.objects.get_or_create(username=name, defaults={"email": email, "password": password})
     return user

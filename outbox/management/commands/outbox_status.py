@@ -14,7 +14,7 @@ class Command(OperatorCommand):
 
     help = "Show what waits for each destination, and what is dead."
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *_args: Any, **_options: Any) -> None:
         """Print the queue by destination and lane."""
         rows = selectors.status()
         blocked = selectors.blocked_keys()

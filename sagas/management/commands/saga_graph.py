@@ -20,7 +20,7 @@ class Command(OperatorCommand):
         super().add_arguments(parser)
         parser.add_argument("name", metavar="NAME", help="of the saga, such as order-fulfilment")
 
-    def handle(self, *args: Any, name: str, **options: Any) -> None:
+    def handle(self, *_args: Any, name: str, **_options: Any) -> None:
         """Print the drawing of the newest version."""
         definition = newest(name)
         drawing = mermaid(definition)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from outbox.commands import OperatorCommand, Table
+from outbox.commands import OperatorCommand, Table, count_of
 from sagas import selectors
 from sagas.states import SagaStatus
 
@@ -20,9 +20,9 @@ class Command(OperatorCommand):
         super().add_arguments(parser)
         statuses = [status.value for status in SagaStatus]
         parser.add_argument("--status", type=str.upper, choices=statuses, help="only those of this status")
-        parser.add_argument("--limit", type=int, metavar="N", help="at most so many (default: all)")
+        parser.add_argument("--limit", type=count_of, metavar="N", help="at most so many (default: all)")
 
-    def handle(self, *args: Any, status: str | None, limit: int | None, **options: Any) -> None:
+    def handle(self, *_args: Any, status: str | None, limit: int | None, **_options: Any) -> None:
         """Print one line per saga."""
         sagas = [selectors.describe(saga) for saga in selectors.sagas(status=status)[:limit].iterator()]
         columns = ("id", "saga", "order_id", "status", "reason", "started_at", "ended_at")

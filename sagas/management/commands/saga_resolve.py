@@ -27,7 +27,7 @@ class Command(OperatorCommand):
             "--reference", required=True, metavar="X", help="where it can be looked up: a ticket, a transfer"
         )
 
-    def handle(self, *args: Any, any_id: UUID, reason: str, reference: str, **options: Any) -> None:
+    def handle(self, *_args: Any, any_id: UUID, reason: str, reference: str, **_options: Any) -> None:
         """Resolve and say what came of it."""
         saga = find(any_id)
         result = services.resolve(

@@ -1,4 +1,4 @@
-"""Tells the whole story of an order: its sagas with their steps, and everything that happened, in order of time."""
+"""Tells the story of an order: its sagas with their steps, and all that happened, in order of time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Command(OperatorCommand):
         super().add_arguments(parser)
         add_saga(parser)
 
-    def handle(self, *args: Any, any_id: UUID, **options: Any) -> None:
+    def handle(self, *_args: Any, any_id: UUID, **_options: Any) -> None:
         """Print the sagas of the order and its timeline."""
         story = selectors.timeline(selectors.find(any_id).key)
         self.show(

@@ -24,7 +24,7 @@ class Command(OperatorCommand):
         add_saga(parser)
         add_reason(parser)
 
-    def handle(self, *args: Any, any_id: UUID, reason: str, **options: Any) -> None:
+    def handle(self, *_args: Any, any_id: UUID, reason: str, **_options: Any) -> None:
         """Skip and say what came of it."""
         saga = find(any_id)
         result = services.skip(saga_id=saga.pk, operator=operator_name(), reason=reason)

@@ -1,6 +1,7 @@
 """Two relays count at once: they meet on the rows of today and wait for each other, but never in a circle."""
 
 import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -35,22 +36,27 @@ def test_batches_that_reach_the_days_in_another_order_do_not_deadlock() -> None:
     count_placed([envelope(order) for order in known])
     start = threading.Barrier(2)
 
-    def run(half: int) -> None:
-        steps = [
-            lambda order: count_confirmed([envelope(OrderConfirmed(order_id=order.order_id, customer_id=1))]),
-            lambda _: count_placed([envelope(placed("USD")), envelope(placed("EUR"))]),
-        ]
+    def count_new(_: OrderCreated) -> None:
+        count_placed([envelope(placed("USD")), envelope(placed("EUR"))])
+
+    def count_known(order: OrderCreated) -> None:
+        count_confirmed([envelope(OrderConfirmed(order_id=order.order_id, customer_id=1))])
+
+    def run(steps: Sequence[Callable[[OrderCreated], None]], orders: Sequence[OrderCreated]) -> None:
         try:
             start.wait(timeout=10)
-            for order in known[half::2]:
+            for order in orders:
                 with transaction.atomic():
-                    for step in steps[:: -1 if half else 1]:
+                    for step in steps:
                         step(order)
         finally:
             connections.close_all()
 
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(run, range(2)))
+        one = pool.submit(run, (count_new, count_known), known[::2])
+        other = pool.submit(run, (count_known, count_new), known[1::2])
+        one.result()
+        other.result()
 
     totals = {(row.outcome, row.currency): (row.orders, row.amount) for row in OrdersPerDay.objects.all()}
     assert totals == {

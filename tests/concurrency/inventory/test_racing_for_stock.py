@@ -64,9 +64,7 @@ def test_batches_with_the_same_skus_in_other_orders_do_not_deadlock() -> None:
     for sku in skus:
         stocked(sku, on_hand=10_000)
     shuffle = random.Random(1)
-    batches = [
-        [reserve(**dict.fromkeys(shuffle.sample(skus, 10), 1)) for _ in range(10)] for _ in range(80)
-    ]
+    batches = [[reserve(**dict.fromkeys(shuffle.sample(skus, 10), 1)) for _ in range(10)] for _ in range(80)]
 
     outcomes = at_once([reserving(batch) for batch in batches])
 

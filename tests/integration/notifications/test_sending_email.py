@@ -1,19 +1,21 @@
 """One e-mail per outcome, always with the same Message-ID, and a record that it went out."""
 
 import smtplib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import pytest
 from django.core import mail
 from django.core.mail import EmailMessage
+from django.core.mail.backends.locmem import EmailBackend
 from django.db import transaction
 from pytest_django import Settings
 from uuid_utils.compat import uuid7
 
-from notifications.handlers import CONSUMER, record_emails, send_email
+from notifications.handlers import CONSUMER, record_emails, send_emails
 from notifications.models import Email
 from orders.contracts import OrderCancelled, OrderConfirmed, OrderReturned
-from outbox.consumers import TransientError
+from outbox.consumers import Outcome, TransientError
+from outbox.contracts import Envelope
 from outbox.transactions import InsideTransaction
 from tests.factories.envelopes import envelope
 
@@ -35,10 +37,15 @@ def confirmed(customer_id: int = 7) -> OrderConfirmed:
     return OrderConfirmed(order_id=uuid7(), customer_id=customer_id)
 
 
+def deliver(*messages: Envelope[OrderConfirmed]) -> list[Outcome]:
+    answers = send_emails(messages)
+    return record_emails([(m, a) for m, a in zip(messages, answers, strict=True) if isinstance(a, bool)])
+
+
 def test_an_email_is_sent_and_recorded() -> None:
     message = envelope(confirmed())
 
-    outcomes = record_emails([(message, send_email(message))])
+    outcomes = deliver(message)
 
     assert outcomes == [None]
     [email] = mail.outbox
@@ -53,21 +60,21 @@ def test_an_email_is_sent_and_recorded() -> None:
     )
 
 
-def test_a_customer_without_an_address_gets_none() -> None:
-    message = envelope(confirmed(customer_id=8))
+@pytest.mark.parametrize("customers", [[8], [8, 7], [9, 8]])
+def test_a_customer_without_an_address_gets_none(customers: list[int]) -> None:
+    messages = [envelope(confirmed(customer_id=number)) for number in customers]
 
-    outcomes = record_emails([(message, send_email(message))])
+    outcomes = deliver(*messages)
 
-    assert outcomes == [None]
-    assert mail.outbox == []
-    assert not Email.objects.exists()
+    assert outcomes == [None] * len(customers)
+    assert len(mail.outbox) == Email.objects.count() == customers.count(7)
 
 
 def test_a_second_copy_carries_the_same_message_id_and_is_recorded_once() -> None:
     message = envelope(confirmed())
 
-    for _ in range(2):
-        record_emails([(message, send_email(message))])
+    deliver(message)
+    deliver(message)
 
     first, second = (email.message()["Message-ID"] for email in mail.outbox)
     assert first == second
@@ -86,21 +93,38 @@ def test_a_second_copy_carries_the_same_message_id_and_is_recorded_once() -> Non
 def test_a_mail_server_that_does_not_take_it_is_tried_again_without_naming_the_customer(
     monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
-    def fail(_email: EmailMessage) -> int:
+    def fail(_server: EmailBackend, _emails: object) -> int:
         raise failure
 
-    monkeypatch.setattr(EmailMessage, "send", fail)
+    monkeypatch.setattr(EmailBackend, "send_messages", fail)
 
-    with pytest.raises(TransientError, match=type(failure).__name__) as raised:
-        send_email(envelope(confirmed()))
+    [answer] = send_emails([envelope(confirmed())])
 
-    assert "customer7" not in str(raised.value)
-    assert not Email.objects.exists()
+    assert isinstance(answer, TransientError)
+    assert str(answer) == f"the mail server did not take it: {type(failure).__name__}"
+
+
+def test_one_refused_email_does_not_hold_up_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    send = EmailBackend.send_messages
+
+    def refuse_first(server: EmailBackend, emails: Sequence[EmailMessage]) -> int:
+        if emails[0].subject == "Your order was cancelled":
+            raise smtplib.SMTPDataError(451, b"later")
+        return send(server, emails)
+
+    monkeypatch.setattr(EmailBackend, "send_messages", refuse_first)
+    cancelled = OrderCancelled(order_id=uuid7(), customer_id=7, reason="out_of_stock")
+
+    answers = send_emails([envelope(cancelled), envelope(confirmed())])
+
+    assert isinstance(answers[0], TransientError)
+    assert answers[1:] == [True]
+    assert len(mail.outbox) == 1
 
 
 def test_no_email_is_sent_while_a_transaction_is_open() -> None:
     with pytest.raises(InsideTransaction), transaction.atomic():
-        send_email(envelope(confirmed()))
+        send_emails([envelope(confirmed())])
 
     assert mail.outbox == []
 

@@ -97,7 +97,8 @@ def test_a_checkout_costs_nine_statements(ada: Customer) -> None:
     with CaptureQueriesContext(connection) as queries:
         ada.post("orders", checkout(("MUG", 2), ("PEN", 1)))
 
-    # Token, savepoint (a transaction in production), lock, kept answer, prices, order, messages, key, release.
+    # Token, savepoint (a transaction in production), lock, kept answer, prices, order, messages, key,
+    # release.
     assert len(queries) == 9
 
 
@@ -134,7 +135,10 @@ def test_the_trace_of_the_request_goes_with_the_message(ada: Customer) -> None:
         ({"customer_id": 8}, [("#/customer_id", "unknown_field")]),
         ({"payment_method": ""}, [("#/payment_method", "blank")]),
         ({"payment_method": None}, [("#/payment_method", "null")]),
-        ({"shipping_address": {**ADDRESS, "country": "Germany"}}, [("#/shipping_address/country", "invalid")]),
+        (
+            {"shipping_address": {**ADDRESS, "country": "Germany"}},
+            [("#/shipping_address/country", "invalid")],
+        ),
         ({"shipping_address": {**ADDRESS, "phone": "1"}}, [("#/shipping_address/phone", "unknown_field")]),
         ({"shipping_address": "Berlin"}, [("#/shipping_address", "invalid")]),
         (
@@ -219,10 +223,10 @@ def test_a_duplicate_names_the_first_order(ada: Customer) -> None:
 
 
 @pytest.mark.parametrize("path", ["orders", f"orders/{uuid7()}", f"orders/{uuid7()}/timeline"])
-@pytest.mark.parametrize("authorization", [None, "Token wrong", "Token", "Token a b", "Bearer x", "Token \xe9"])
-def test_without_a_token_nothing_is_shown(
-    ada: Customer, path: str, authorization: str | None
-) -> None:
+@pytest.mark.parametrize(
+    "authorization", [None, "Token wrong", "Token", "Token a b", "Bearer x", "Token \xe9"]
+)
+def test_without_a_token_nothing_is_shown(ada: Customer, path: str, authorization: str | None) -> None:
     client = ada.new_client()
     client.defaults.pop("HTTP_AUTHORIZATION")
     headers = {"Authorization": authorization} if authorization else {}
@@ -280,7 +284,9 @@ def test_a_confirmed_order_cannot_be_cancelled_but_returned(ada: Customer) -> No
     problem = assert_problem(refused, 409, "not-cancellable")
     assert problem["order_status"] == "CONFIRMED"
     assert problem["links"] == {"returns": f"/api/v1/orders/{order.id}/returns"}
-    accepted = ada.client.post(problem["links"]["returns"], headers={"Idempotency-Key": "r"}, content_type="application/json")
+    accepted = ada.client.post(
+        problem["links"]["returns"], headers={"Idempotency-Key": "r"}, content_type="application/json"
+    )
     assert accepted.status_code == 202
     assert accepted.json()["status"] == "RETURNING"
     assert told(order.id) == ["order.created", "order.return_requested"]

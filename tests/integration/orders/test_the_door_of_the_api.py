@@ -120,10 +120,11 @@ def test_throttles_let_pass_and_count_when_redis_is_away(
     assert REGISTRY.get_sample_value("api_throttle_failures_total") == before + 6
 
 
-@pytest.mark.django_db(transaction=True)
 def test_a_database_that_is_away_is_a_503(
-    ada: Customer, monkeypatch: pytest.MonkeyPatch, closed_port: int
+    committed: None, monkeypatch: pytest.MonkeyPatch, closed_port: int
 ) -> None:
+    price("MUG", 1250)
+    ada = customer()
     paths = ["/api/v1/orders", f"/api/v1/orders/{KEY}"]
     with monkeypatch.context() as away:
         connection.close()
@@ -138,14 +139,17 @@ def test_a_database_that_is_away_is_a_503(
     assert ada.post("orders", checkout(("MUG", 1)), key=KEY).status_code == 202
 
 
-@pytest.mark.django_db(transaction=True)
-def test_a_connection_that_was_cut_is_a_503_and_the_repetition_runs(ada: Customer) -> None:
+def test_a_connection_that_was_cut_is_a_503_and_the_repetition_runs(committed: None) -> None:
+    price("MUG", 1250)
+    ada = customer()
     ada.get("orders")
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         (backend,) = cursor.fetchone()
-    with connection.copy() as other, other.cursor() as cursor:
+    other = connection.copy()
+    with other.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [backend])
+    other.close()
 
     cut = ada.post("orders", checkout(("MUG", 1)), key=KEY)
     connection.close()

@@ -1,4 +1,4 @@
-"""`Prefer: wait=N`: the end if it comes in time, else the acceptance; each key keeps the answer that was given."""
+"""`Prefer: wait=N`: the end if it comes in time, else the acceptance; the key keeps what was answered."""
 
 import time
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from django.db import OperationalError
 
-from orders.api import views, waiting
+from orders.api import waiting
 from orders.models import Order
 from outbox.idempotency import IdempotencyKey
 from tests.factories.orders import Customer, checkout, customer, price
@@ -113,4 +113,3 @@ def test_a_database_that_goes_away_only_ends_the_waiting(
 
     assert ada.post("orders", checkout(("MUG", 1)), headers={"Prefer": "wait=5"}).status_code == 202
     assert waiting._places._value == waiting.MAX_WAITING
-    assert views.wait_until_settled is waiting.wait_until_settled

@@ -23,7 +23,7 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
 
 @pytest.fixture
 def bank(process: Simulator, settings: Settings) -> Iterator[Simulator]:
-    """Lend the bank for one test, with a time-out short enough to wait for; afterwards it is calm again."""
+    """Lend the bank for one test, with a short time-out; afterwards it is calm again."""
     settings.PAYMENT_GATEWAY = "simulated"
     settings.BANK_URL = f"{process.url}/bank"
     settings.GATEWAY_TIMEOUT_SECONDS = TIMEOUT_SECONDS

@@ -9,7 +9,7 @@ from outbox.contracts import Envelope
 from outbox.transactions import InsideTransaction
 from payments.contracts import ChargePayment, PaymentCharged, PaymentFailed
 from payments.gateways.http import NothingDone
-from payments.gateways.protocol import ChargeDeclined, ChargeMade
+from payments.gateways.protocol import ChargeAnswer, ChargeDeclined, ChargeMade
 from payments.handlers import CONSUMER, charge_payment, give_up_charge, record_charges
 from payments.models import Payment
 from tests.factories.envelopes import envelope
@@ -107,7 +107,9 @@ def test_a_decline_whose_answer_was_lost_is_found_by_its_key(bank: Simulator) ->
 
 
 @pytest.mark.parametrize("method", ["pm_card_visa", "pm_sim_unavailable"])
-def test_a_bank_that_is_away_is_transient_and_known_to_have_done_nothing(bank: Simulator, method: str) -> None:
+def test_a_bank_that_is_away_is_transient_and_known_to_have_done_nothing(
+    bank: Simulator, method: str
+) -> None:
     bank.control("bank", down=method == "pm_card_visa")
     message = charge(method)
 
@@ -133,7 +135,10 @@ def test_giving_up_leaves_open_whether_money_was_taken() -> None:
 def test_answers_recorded_twice_are_recorded_once() -> None:
     first, second = charge(), charge("pm_card_visa_chargeDeclined")
     declined = ChargeDeclined(gateway="simulated", key=second.step_key, code="card_declined")
-    answers = [(first, made(first)), (second, declined)]
+    answers: list[tuple[Envelope[ChargePayment], ChargeAnswer]] = [
+        (first, made(first)),
+        (second, declined),
+    ]
 
     outcomes = record_charges(answers)
     before = list(Payment.objects.order_by("key").values_list())

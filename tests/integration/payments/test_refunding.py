@@ -157,7 +157,7 @@ def test_a_second_refund_of_a_returned_order_finds_nothing_to_give_back(bank: Si
 def test_a_refused_refund_is_tried_again_and_changes_nothing(bank: Simulator) -> None:
     message = charged("pm_sim_refund_refused")
 
-    with pytest.raises(RefundRefused, match="^refund_refused: the bank refuses to refund this charge$"):
+    with pytest.raises(RefundRefused, match=r"^refund_refused: the bank refuses to refund this charge$"):
         refund_payment(refund(message))
 
     assert Payment.objects.get().status == "charged"

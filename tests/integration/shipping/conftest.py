@@ -23,7 +23,7 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
 
 @pytest.fixture
 def carrier(process: Simulator, settings: Settings) -> Iterator[Simulator]:
-    """Lend the carrier for one test, with a time-out short enough to wait for; afterwards it is calm again."""
+    """Lend the carrier for one test, with a short time-out; afterwards it is calm again."""
     settings.CARRIER = "simulated"
     settings.CARRIER_URL = f"{process.url}/carrier"
     settings.GATEWAY_TIMEOUT_SECONDS = TIMEOUT_SECONDS

@@ -9,7 +9,7 @@ from outbox.consumers import Outcome, TransientError, Wait
 from outbox.contracts import ACTION, COMPENSATION, Direction, Envelope
 from outbox.transactions import InsideTransaction
 from shipping.carriers.http import NothingDone, UnforeseenAnswer
-from shipping.carriers.protocol import ShipmentMade, ShipmentRefused
+from shipping.carriers.protocol import ShipmentAnswer, ShipmentMade, ShipmentRefused
 from shipping.contracts import (
     Address,
     CancelShipment,
@@ -67,7 +67,9 @@ def undo(message: Envelope[CancelShipment]) -> Outcome:
     return outcome
 
 
-def made(message: Envelope[CreateShipment], tracking: str = "T1") -> tuple[Envelope[CreateShipment], ShipmentMade]:
+def made(
+    message: Envelope[CreateShipment], tracking: str = "T1"
+) -> tuple[Envelope[CreateShipment], ShipmentMade]:
     return message, ShipmentMade(carrier="simulated", tracking=tracking)
 
 
@@ -154,7 +156,7 @@ def test_giving_up_leaves_open_whether_there_is_a_parcel() -> None:
 def test_answers_recorded_twice_are_recorded_once() -> None:
     first, second = create(), create()
     refused = ShipmentRefused(carrier="simulated", code="destination_refused", detail="no")
-    answers = [made(first), (second, refused)]
+    answers: list[tuple[Envelope[CreateShipment], ShipmentAnswer]] = [made(first), (second, refused)]
 
     outcomes = record_shipments(answers)
     before = list(Shipment.objects.order_by("key").values_list())

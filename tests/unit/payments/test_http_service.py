@@ -1,7 +1,7 @@
 """Whatever happens on the way to an outside service, the caller learns whether the outcome is known."""
 
 import os
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import httpx
 import msgspec
@@ -110,7 +110,12 @@ def test_connections_are_kept_within_a_process_and_not_taken_into_a_fork(
     respx.post(f"{URL}/charges").respond(201, json={})
     opened: list[object] = []
     real = httpx.Client
-    monkeypatch.setattr(httpx, "Client", lambda **options: opened.append(options) or real(**options))
+
+    def count(**options: Any) -> httpx.Client:
+        opened.append(options)
+        return real(**options)
+
+    monkeypatch.setattr(httpx, "Client", count)
 
     call(service)
     call(service)

@@ -9,9 +9,8 @@ from outbox.contracts import COMPENSATION, Command
 from sagas.definition import CLOSE, SagaDefinition, Step
 from sagas.inputs import Abandon, ResolveStuck, RetryStuck, SkipStuck, Wish
 from sagas.testing import Story, given, sample
-from tests.unit.sagas.test_every_step import AFTER_PIVOT, BEFORE_PIVOT, DEFINITIONS, EVERY, PIVOTS, each
+from tests.unit.sagas.cases import BEFORE_PIVOT, DEFINITIONS, EVERY, FROM_PIVOT, each
 
-FROM_PIVOT = [*PIVOTS, *AFTER_PIVOT]
 CLOSED = [pytest.param(d, id=d.name) for d in DEFINITIONS if d.on_compensated is not None]
 
 

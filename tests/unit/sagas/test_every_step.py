@@ -3,32 +3,23 @@
 The cases are made from the definitions: a step that is added is covered on the day it is written.
 """
 
-from collections.abc import Iterable
-
 import pytest
 
 from outbox.contracts import ACTION, COMPENSATION
-from sagas.definition import CLOSE, SagaDefinition, Step, definitions
+from sagas.definition import CLOSE, SagaDefinition, Step
 from sagas.engine import decide
 from sagas.inputs import ResolveStuck, RetryStuck, SkipStuck, Succeeded, Wish
 from sagas.testing import BEGIN, Story, given, sample
-from tests.unit.sagas.trips import TRIP
-
-DEFINITIONS = [*definitions().values(), TRIP]
-EVERY = [(definition, step) for definition in DEFINITIONS for group in definition.groups for step in group]
-BEFORE_PIVOT = [(d, step) for d, step in EVERY if d.group_of(step.name) < d.pivot_at]
-FROM_PIVOT = [(d, step) for d, step in EVERY if d.group_of(step.name) >= d.pivot_at]
-AFTER_PIVOT = [(d, step) for d, step in EVERY if d.group_of(step.name) > d.pivot_at]
-PIVOTS = [(d, step) for d, step in EVERY if step.pivot]
-
-
-def each(cases: Iterable[tuple[SagaDefinition, Step]]) -> pytest.MarkDecorator:
-    named = [pytest.param(d, step, id=f"{d.name}/{step.name}") for d, step in cases]
-    return pytest.mark.parametrize(("definition", "step"), named)
-
-
-def each_that_can_fail(cases: Iterable[tuple[SagaDefinition, Step]]) -> pytest.MarkDecorator:
-    return each((d, step) for d, step in cases if step.action.failure is not None)
+from tests.unit.sagas.cases import (
+    AFTER_PIVOT,
+    BEFORE_PIVOT,
+    DEFINITIONS,
+    EVERY,
+    FROM_PIVOT,
+    PIVOTS,
+    each,
+    each_that_can_fail,
+)
 
 
 def reached(definition: SagaDefinition, step: Step) -> Story:
@@ -180,7 +171,9 @@ def test_a_late_answer_frees_a_stuck_step(definition: SagaDefinition, step: Step
 
 
 @each(FROM_PIVOT)
-@pytest.mark.parametrize(("wish", "status"), [(SkipStuck(), "SKIPPED"), (ResolveStuck(), "RESOLVED")])
+@pytest.mark.parametrize(
+    ("wish", "status"), [(SkipStuck(), "SKIPPED"), (ResolveStuck(), "RESOLVED")], ids=str
+)
 def test_an_operator_goes_on_without_a_stuck_step(
     definition: SagaDefinition, step: Step, wish: Wish, status: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""A saga of another trade, with steps side by side before and after its pivot: the engine must not know the shop."""
+"""A saga of another trade, with steps side by side before and after its pivot: the engine knows no shop."""
 
 from typing import ClassVar
 from uuid import UUID
