@@ -51,7 +51,7 @@ def prepare(*, count: int, told: bool) -> list[tuple[UUID, int]]:
 
 
 def _prepare(count: int, *, told: bool) -> list[tuple[UUID, int]]:
-    chooser = random.Random(count)  # noqa: S311 - reproducible, not secret
+    chooser = random.Random(count)
     half = SKUS // 2
     ids = [uuid7() for _ in range(count)]
     lines = [(f"sku-{chooser.randint(1, half)}", f"sku-{chooser.randint(half + 1, SKUS)}") for _ in ids]

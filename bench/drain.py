@@ -59,7 +59,9 @@ def drain(*, orders: int, pids: dict[str, int]) -> Drained:
         cpu_ms_per_saga=1000 * everything / orders,
         worker_cpu_ms_per_saga=1000 * (everything - servers) / orders,
         statements_per_saga=(count - polls - 2) / orders,
-        peak_rss_mib=max(mib for role, mib in meter.peak_mib.items() if role not in ("postgres", "valkey", "simulator")),
+        peak_rss_mib=max(
+            mib for role, mib in meter.peak_mib.items() if role not in ("postgres", "valkey", "simulator")
+        ),
         cpu_ms_by_role={role: 1000 * spent / orders for role, spent in meter.cpu_seconds.items()},
         costliest=costliest,
     )

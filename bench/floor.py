@@ -64,7 +64,7 @@ def _work(database_url: str, orders: Sequence[tuple[UUID, int]], ready: object, 
             with connection.transaction():
                 lines = connection.execute(LINES, [order_id]).fetchall()
                 skus, quantities = [sku for sku, _ in lines], [quantity for _, quantity in lines]
-                stock = dict(connection.execute(LOCK, [skus]).fetchall())
+                stock: dict[str, int] = dict(connection.execute(LOCK, [skus]).fetchall())
                 if any(stock.get(sku, 0) < quantity for sku, quantity in lines):
                     raise RuntimeError(f"out of stock: {order_id}")
                 connection.execute(TAKE, [skus, quantities])

@@ -81,7 +81,8 @@ def _wait_until_settled(ids: Sequence[str]) -> None:
     while time.monotonic() < give_up_at:
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT count(*) FROM orders_order WHERE id = ANY(%s::uuid[]) AND status <> 'CONFIRMED'", [list(ids)]
+                "SELECT count(*) FROM orders_order WHERE id = ANY(%s::uuid[]) AND status <> 'CONFIRMED'",
+                [list(ids)],
             )
             if not cursor.fetchone()[0]:
                 return

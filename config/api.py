@@ -46,9 +46,7 @@ MAX_DEPTH = 32
 THROTTLE_SILENCE_SECONDS = 1.0
 API_PREFIXES = ("/api/", "/webhooks/")
 
-THROTTLE_FAILURES = Counter(
-    "api_throttle_failures_total", "Requests let pass because they could not be counted"
-)
+THROTTLE_FAILURES = Counter("api_throttle_failures_total", "Requests let pass because they could not be counted")
 
 _CODES = {
     "authentication_failed": "not-authenticated",
@@ -305,9 +303,7 @@ def _field_errors(detail: Any, pointer: str) -> Iterator[dict[str, str]]:
             yield from _field_errors(inner, pointer + step)
     elif isinstance(detail, Sequence) and not isinstance(detail, str):
         for position, inner in enumerate(detail):
-            yield from _field_errors(
-                inner, f"{pointer}/{position}" if isinstance(inner, Mapping) else pointer
-            )
+            yield from _field_errors(inner, f"{pointer}/{position}" if isinstance(inner, Mapping) else pointer)
     else:
         yield {
             "pointer": f"#{pointer}",

@@ -32,7 +32,13 @@ EVENTS: dict[type[Message], tuple[str, ...]] = {
 
 
 def _routing() -> Routing:
-    known = (*inventory.MESSAGES, *orders.MESSAGES, *payments.MESSAGES, *shipping.MESSAGES, MessageDeadLettered)
+    known: tuple[type[Message], ...] = (
+        *inventory.MESSAGES,
+        *orders.MESSAGES,
+        *payments.MESSAGES,
+        *shipping.MESSAGES,
+        MessageDeadLettered,
+    )
     destinations: dict[str, list[str]] = defaultdict(list)
     for context, commands in COMMANDS.items():
         for command in commands:

@@ -25,7 +25,11 @@ SCHEDULES = (
     Schedule("Measure the outbox", "outbox.tasks.measure", 5, 5, "Gauges, so that a scrape touches no hot table."),
     Schedule("Measure the sagas", "sagas.tasks.measure", 10, 10, "Gauges of live sagas and open cases."),
     Schedule(
-        "Prune idempotency keys", "outbox.tasks.prune_idempotency_keys", 300, 300, "Expired answers are forgotten."
+        "Prune idempotency keys",
+        "outbox.tasks.prune_idempotency_keys",
+        300,
+        300,
+        "Expired answers are forgotten.",
     ),
     Schedule("Keep partitions", "outbox.tasks.keep_partitions", 3600, 3600, "History is dropped by the day."),
 )

@@ -21,7 +21,7 @@ LOCAL_SECRET_KEY = "local-only-not-a-secret-" + "0" * 32
 
 
 def _choice(name: str, allowed: tuple[str, ...], default: str) -> str:
-    value = env.str(name, default)
+    value: str = env.str(name, default)
     if value not in allowed:
         raise ImproperlyConfigured(f"{name} is {value!r}; it must be one of: {', '.join(allowed)}")
     return value
@@ -38,7 +38,7 @@ def _number(name: str, default: float, *, least: float, most: float) -> float:
 
 
 def _url(name: str, schemes: tuple[str, ...], default: str | None = None) -> str:
-    value = env.str(name, default) if default is not None else env.str(name, "")
+    value: str = env.str(name, default) if default is not None else env.str(name, "")
     if not value:
         raise ImproperlyConfigured(f"{name} is not set; give it as {schemes[0]}://…")
     if value.split("://", 1)[0] not in schemes or "://" not in value:

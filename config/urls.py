@@ -12,7 +12,11 @@ urlpatterns = [
     path("api/v1/orders/<uuid:order_id>/timeline", views.TimelineView.as_view(), name="order-timeline"),
     path("api/v1/", include("orders.api.urls")),
     path("api/v1/", include("inventory.api.urls")),
-    path("api/schema", SpectacularAPIView.as_view(authentication_classes=[], permission_classes=[]), name="schema"),
+    path(
+        "api/schema",
+        SpectacularAPIView.as_view(authentication_classes=[], permission_classes=[]),
+        name="schema",
+    ),
     path(
         "api/docs",
         SpectacularSwaggerView.as_view(url_name="schema", authentication_classes=[], permission_classes=[]),

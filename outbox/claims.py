@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -72,7 +71,7 @@ def claim_leased(*, consumer: Consumer, lane: str, types: Sequence[str], limit: 
     """Claim due deliveries with a lease, so that they stay ours after the transaction has ended."""
     token = uuid4()
     with connections[using].cursor() as cursor:
-        cursor.execute(sql.CLAIM_LEASED, [lane, consumer.name, list(types), limit, token, lease()])
+        cursor.execute(sql.CLAIM_LEASED, [lane, consumer.name, list(types), limit, token, settings.RELAY_LEASE_SECONDS])
         rows = cursor.fetchall()
     claimed = []
     for row in rows:
@@ -80,11 +79,6 @@ def claim_leased(*, consumer: Consumer, lane: str, types: Sequence[str], limit: 
         one.token, one.turned_back = token, row[-1]
         claimed.append(one)
     return claimed
-
-
-def lease() -> timedelta:
-    """Return how long a claim holds unless it is renewed."""
-    return timedelta(seconds=settings.RELAY_LEASE_SECONDS)
 
 
 def still_held(*, claimed: Sequence[Claimed], using: str) -> set[int]:
@@ -97,14 +91,29 @@ def still_held(*, claimed: Sequence[Claimed], using: str) -> set[int]:
 def renew(*, claimed: Sequence[Claimed], using: str) -> None:
     """Extend the leases of these deliveries, where they are still ours."""
     with connections[using].cursor() as cursor:
-        cursor.execute(sql.RENEW, [lease(), [c.delivery_id for c in claimed], [c.token for c in claimed]])
+        cursor.execute(
+            sql.RENEW, [settings.RELAY_LEASE_SECONDS, [c.delivery_id for c in claimed], [c.token for c in claimed]]
+        )
 
 
 _read_headers = msgspec.json.Decoder(dict[str, str]).decode
 
 
 def _read(row: Sequence[Any]) -> Claimed:
-    delivery_id, attempt, message_id, time, kind, wire_type, source, subject, correlation_id, causation_id, head, body = row
+    (
+        delivery_id,
+        attempt,
+        message_id,
+        time,
+        kind,
+        wire_type,
+        source,
+        subject,
+        correlation_id,
+        causation_id,
+        head,
+        body,
+    ) = row
     headers = _read_headers(head)
     envelope: Envelope[Any] | None = None
     unreadable: Exception | None = None
@@ -129,5 +138,14 @@ def _read(row: Sequence[Any]) -> Claimed:
         except msgspec.MsgspecError as error:
             unreadable = error
     return Claimed(
-        delivery_id, attempt, message_id, kind, wire_type, subject, correlation_id, headers, envelope, unreadable
+        delivery_id,
+        attempt,
+        message_id,
+        kind,
+        wire_type,
+        subject,
+        correlation_id,
+        headers,
+        envelope,
+        unreadable,
     )

@@ -135,8 +135,7 @@ def _plain(table: Table, rows: Sequence[Sequence[str]]) -> str:
     everything = [table.columns, *rows]
     widths = [max(len(row[i]) for row in everything) for i in range(len(table.columns))]
     lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in everything
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in everything
     ]
     return "\n".join([table.title, *lines] if table.title else lines)
 

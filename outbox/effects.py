@@ -16,7 +16,7 @@ import structlog
 from django.conf import settings
 from django.db import OperationalError, connections, transaction
 
-from outbox.claims import Claimed, claim_leased, lease, renew, still_held
+from outbox.claims import Claimed, claim_leased, renew, still_held
 from outbox.consumers import Consumer, Effectful, HandlerBroke, Outcome, TransientError
 from outbox.contracts import Message
 from outbox.inbox import settle_places, take_places
@@ -72,7 +72,9 @@ class EffectPump:
             if unreadable or withdrawn or passed.skipped:
                 settle(
                     consumer=consumer,
-                    outcomes=[(one, Failure.of(one.unreadable, permanent=True)) for one in unreadable if one.unreadable],
+                    outcomes=[
+                        (one, Failure.of(one.unreadable, permanent=True)) for one in unreadable if one.unreadable
+                    ],
                     skipped=passed.skipped,
                     withdrawn=withdrawn,
                     using=using,
@@ -109,7 +111,7 @@ class EffectPump:
         self._pool.shutdown()
 
     def _renew(self) -> None:
-        if self._in_flight and time.monotonic() - self._renewed_at > lease().total_seconds() / 3:
+        if self._in_flight and time.monotonic() - self._renewed_at > settings.RELAY_LEASE_SECONDS / 3:
             self._renewed_at = time.monotonic()
             waiting = [claimed for _, chunk in self._in_flight.values() for claimed in chunk]
             renew(claimed=waiting, using=self._using)
@@ -137,9 +139,8 @@ def _ask(handler: Effectful, chunk: Sequence[Claimed]) -> list[Any]:
     try:
         if handler.call_together is not None:
             answers = list(handler.call_together(envelopes))
-            if len(answers) != len(chunk):
-                raise HandlerBroke(f"{len(answers)} answers for {len(chunk)} messages")
-            return answers
+            broke = HandlerBroke(f"{len(answers)} answers for {len(chunk)} messages")
+            return answers if len(answers) == len(chunk) else [broke] * len(chunk)
         assert handler.call is not None  # noqa: S101 - one of the two is given
         return [handler.call(envelopes[0])]
     except Exception as error:  # noqa: BLE001 - an outcome like any other; the pump decides what it means
@@ -156,7 +157,7 @@ def _record_or_bisect(consumer: Consumer, finished: Sequence[tuple[Claimed, Any]
     except OperationalError:
         # Not recorded, so the lease runs out and the message is looked up by its key and tried again.
         log.warning("outbox.record.failed", destination=consumer.name, messages=len(finished), exc_info=True)
-    except Exception as error:  # noqa: BLE001 - a handler's bug must not stop the relay
+    except Exception as error:
         if len(finished) > 1:
             middle = len(finished) // 2
             _record_or_bisect(consumer, finished[:middle], using)

@@ -59,9 +59,7 @@ class IdempotencyKey(models.Model):
     class Meta:
         app_label = "outbox"
         constraints = (
-            models.UniqueConstraint(
-                fields=("customer_id", "endpoint", "key"), name="outbox_idempotencykey_scope"
-            ),
+            models.UniqueConstraint(fields=("customer_id", "endpoint", "key"), name="outbox_idempotencykey_scope"),
             models.CheckConstraint(
                 name="outbox_idempotencykey_no_failure", condition=models.Q(status__gte=200, status__lt=500)
             ),

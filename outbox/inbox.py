@@ -56,7 +56,7 @@ def settle_places(*, consumer: Consumer, claimed: Sequence[Claimed], using: str)
     events = [c.message_id for c in claimed if not _has_place(c)]
     with connections[using].cursor() as cursor:
         if commands:
-            columns = [
+            columns: list[list[Any]] = [
                 [c.correlation_id for c in commands],
                 [c.step for c in commands],
                 [c.direction for c in commands],

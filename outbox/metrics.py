@@ -10,14 +10,19 @@ BLOCKED_KEYS = Gauge(
     "outbox_blocked_keys", "Ordering keys that wait behind a stuck delivery", multiprocess_mode="mostrecent"
 )
 OLDEST_XMIN = Gauge(
-    "outbox_oldest_xmin_age", "Transactions since the oldest snapshot still held", multiprocess_mode="mostrecent"
+    "outbox_oldest_xmin_age",
+    "Transactions since the oldest snapshot still held",
+    multiprocess_mode="mostrecent",
 )
 DELIVERED = Counter("outbox_delivered_total", "Deliveries by outcome", ["destination", "outcome"])
 DEAD = Counter("outbox_dead_total", "Deliveries whose attempts are spent")
 DUPLICATES = Counter("inbox_duplicates_total", "Messages that a consumer had handled already")
 FENCED = Counter("outbox_fenced_total", "Outcomes refused because the lease had passed to another relay")
 BATCH = Histogram(
-    "outbox_batch_messages", "Messages claimed at once", ["lane"], buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500)
+    "outbox_batch_messages",
+    "Messages claimed at once",
+    ["lane"],
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500),
 )
 DOORBELL_LOST = Counter("outbox_doorbell_lost_total", "Rings that could not be sent")
 THROTTLED = Counter("compensation_throttled_total", "Compensations held back by the global limit")

@@ -13,7 +13,16 @@ from django.db.models.functions import Now
 
 from outbox.idempotency import IdempotencyKey
 
-__all__ = ["Attempt", "BarrierEntry", "Delivery", "IdempotencyKey", "InboxEntry", "Lane", "Message", "TokenBucket"]
+__all__ = [
+    "Attempt",
+    "BarrierEntry",
+    "Delivery",
+    "IdempotencyKey",
+    "InboxEntry",
+    "Lane",
+    "Message",
+    "TokenBucket",
+]
 
 
 class Lane(models.TextChoices):

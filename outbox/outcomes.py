@@ -122,7 +122,10 @@ def _decide(
     policy = handler.policy if handler else RetryPolicy()
     limit = policy.bug_attempts if failure.bug else policy.attempts
     mark = fingerprint(
-        destination=consumer.name, wire_type=claimed.wire_type, error_class=failure.error_class, error=failure.error
+        destination=consumer.name,
+        wire_type=claimed.wire_type,
+        error_class=failure.error_class,
+        error=failure.error,
     )
     if not failure.permanent and claimed.attempt < limit:
         delay = backoff(policy, claimed.attempt)
@@ -202,9 +205,7 @@ def _columns(held: Sequence[_Held]) -> list[list[Any]]:
     ]
 
 
-def _count(
-    consumer: Consumer, outcomes: Sequence[Any], skipped: Sequence[Claimed], held: Sequence[_Held]
-) -> None:
+def _count(consumer: Consumer, outcomes: Sequence[Any], skipped: Sequence[Claimed], held: Sequence[_Held]) -> None:
     for decision in {h.decision for h in held}:
         many = sum(h.decision == decision for h in held)
         DELIVERED.labels(consumer.name, str(decision)).inc(many)

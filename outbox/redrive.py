@@ -50,7 +50,8 @@ def discard(*, message_ids: Collection[UUID], using: str = "default") -> int:
     require_transaction(using)
     with connections[using].cursor() as cursor:
         cursor.execute(
-            "DELETE FROM outbox_delivery WHERE message_id = ANY(%s) AND dead_at IS NOT NULL", [list(message_ids)]
+            "DELETE FROM outbox_delivery WHERE message_id = ANY(%s) AND dead_at IS NOT NULL",
+            [list(message_ids)],
         )
         return int(cursor.rowcount)
 
@@ -68,7 +69,10 @@ def replay(
     if (since is None) == (ordering_key is None):
         raise ReplayRefused("give either a time to replay from or one order, not both and not neither")
     wanted = [
-        (wire_type, lane_of(destination=consumer, message_type=routing().types[wire_type], direction=None).value)
+        (
+            wire_type,
+            lane_of(destination=consumer, message_type=routing().types[wire_type], direction=None).value,
+        )
         for wire_type, destinations in routing().destinations.items()
         if consumer in destinations and routing().types[wire_type].kind == "event"
     ]
@@ -116,4 +120,3 @@ def replay(
             after, added = last, added + count
     doorbell.ring({lane for _, lane in wanted})
     return added
-

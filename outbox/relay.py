@@ -38,9 +38,7 @@ class _Source:
     effectful: tuple[str, ...]
 
 
-def run(
-    *, lane: str, seconds: float = RUN_SECONDS, linger: float = LINGER_SECONDS, using: str = "default"
-) -> int:
+def run(*, lane: str, seconds: float = RUN_SECONDS, linger: float = LINGER_SECONDS, using: str = "default") -> int:
     """Deliver what is due in this lane until nothing was due for `linger` seconds. Returns the messages claimed.
 
     Any number of runs may work on one lane. Raises what concerns the database as a whole; nothing is lost then.

@@ -24,9 +24,7 @@ PARTITION_PREFIX = "outbox_message_"
 def create_partitions(*, using: str = "default", days: int = DAYS_AHEAD) -> None:
     """Make the message partitions of today and the coming days. Safe to call at any time."""
     with connections[using].cursor() as cursor:
-        cursor.execute(
-            "SELECT outbox_create_partition(CURRENT_DATE + n) FROM generate_series(0, %s) AS n", [days]
-        )
+        cursor.execute("SELECT outbox_create_partition(CURRENT_DATE + n) FROM generate_series(0, %s) AS n", [days])
 
 
 def drop_expired(*, using: str = "default", today: date | None = None) -> list[str]:
@@ -51,7 +49,7 @@ def drop_expired(*, using: str = "default", today: date | None = None) -> list[s
 def prune_handled(*, using: str = "default") -> int:
     """Delete inbox entries past `settings.INBOX_RETENTION_DAYS`, a batch at a time. Returns how many."""
     oldest = timezone.now() - timedelta(days=settings.INBOX_RETENTION_DAYS)
-    pruned = 0
+    pruned: int = 0
     with connections[using].cursor() as cursor:
         while True:
             cursor.execute(

@@ -95,7 +95,7 @@ WITH due AS MATERIALIZED (
     FOR UPDATE OF d SKIP LOCKED
 ), claimed AS (
     UPDATE outbox_delivery d
-    SET token = %s, available_at = now() + %s, attempts = d.attempts + 1
+    SET token = %s, available_at = now() + make_interval(secs => %s), attempts = d.attempts + 1
     FROM due WHERE d.id = due.id
     RETURNING d.id, d.message_id, d.message_time, d.attempts, d.destination, d.ordering_key, d.lane
 )
@@ -123,7 +123,7 @@ FOR UPDATE OF d
 
 # Index: primary key.
 RENEW = """
-UPDATE outbox_delivery d SET available_at = now() + %s
+UPDATE outbox_delivery d SET available_at = now() + make_interval(secs => %s)
 FROM unnest(%b::bigint[], %b::uuid[]) AS u(id, token)
 WHERE d.id = u.id AND d.token = u.token
 """

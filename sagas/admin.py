@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -145,6 +146,13 @@ class OverdueFilter(admin.SimpleListFilter):
         return queryset.filter(status=Case.Status.OPEN, due_at__lt=timezone.now())
 
 
+def _may(name: str) -> Callable[[Any, HttpRequest, Any], bool]:
+    def is_allowed(_admin: Any, request: HttpRequest, _object_id: Any = None) -> bool:
+        return request.user.has_perm(f"sagas.{name}_case")
+
+    return is_allowed
+
+
 @admin.register(Case)
 class CaseAdmin(ReadOnlyAdmin):
     """What waits for a person: open ones first, the most urgent on top."""
@@ -189,23 +197,12 @@ class CaseAdmin(ReadOnlyAdmin):
         hidden = set() if case.saga_id else {"skip"}
         return [each for each in allowed if each.path not in hidden]
 
-    # Named as methods: unfold looks a permission with a dot up in the database while it checks the system, which
-    # an empty database does not survive.
-    def has_retry_case_permission(self, request: HttpRequest, object_id: Any = None) -> bool:  # noqa: ARG002
-        """Whether this operator may retry."""
-        return request.user.has_perm("sagas.retry_case")
-
-    def has_skip_case_permission(self, request: HttpRequest, object_id: Any = None) -> bool:  # noqa: ARG002
-        """Whether this operator may skip."""
-        return request.user.has_perm("sagas.skip_case")
-
-    def has_resolve_case_permission(self, request: HttpRequest, object_id: Any = None) -> bool:  # noqa: ARG002
-        """Whether this operator may resolve."""
-        return request.user.has_perm("sagas.resolve_case")
-
-    def has_abandon_case_permission(self, request: HttpRequest, object_id: Any = None) -> bool:  # noqa: ARG002
-        """Whether this operator may abandon."""
-        return request.user.has_perm("sagas.abandon_case")
+    # Methods, not names with a dot: unfold looks those up in the database while it checks the system, which an
+    # empty database does not survive.
+    has_retry_case_permission = _may("retry")
+    has_skip_case_permission = _may("skip")
+    has_resolve_case_permission = _may("resolve")
+    has_abandon_case_permission = _may("abandon")
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None

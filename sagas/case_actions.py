@@ -39,9 +39,7 @@ class CaseAction:
         given = {"operator": operator, "reason": form["reason"]}
         if case.saga_id is None:
             reference = form.get("reference", "")
-            return services.close_message_case(
-                case_id=case.pk, action=self.name, reference=reference, **given
-            )
+            return services.close_message_case(case_id=case.pk, action=self.name, reference=reference, **given)
         if self.needs_reference:
             given["reference"] = form["reference"]
         return self.service(saga_id=case.saga_id, seen_at=form["seen"], **given)

@@ -38,17 +38,13 @@ class ConfirmForm(forms.Form):
             del self.fields["seen"]
 
 
-def confirm(
-    request: HttpRequest, case: Case, case_action: CaseAction, *, context: dict[str, Any]
-) -> HttpResponse:
+def confirm(request: HttpRequest, case: Case, case_action: CaseAction, *, context: dict[str, Any]) -> HttpResponse:
     """Show what the action would do; on POST do it, unless the case has changed since it was shown."""
     form = ConfirmForm(request.POST or None, case=case, case_action=case_action)
     status = 200
     if request.method == "POST" and form.is_valid():
         try:
-            result = case_action.carry_out(
-                case=case, operator=request.user.get_username(), form=form.cleaned_data
-            )
+            result = case_action.carry_out(case=case, operator=request.user.get_username(), form=form.cleaned_data)
         except (Refused, UnknownDefinition) as refusal:
             messages.error(request, f"Nothing was changed: {refusal}.")
             status = 409

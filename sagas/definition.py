@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
@@ -26,6 +26,9 @@ CLOSE = "close"
 DEADLINE = timedelta(minutes=10)
 # A compensation has to outlast an outage of the other side before a person is called.
 COMPENSATION_DEADLINE = timedelta(hours=1)
+
+
+_NAME = re.compile(r"[a-z][a-z0-9-]*")
 
 
 class DefinitionError(Exception):
@@ -81,9 +84,7 @@ class SagaDefinition:
         object.__setattr__(self, "groups", groups)
         self.by_name.update({step.name: step for group in groups for step in group})
         _check(self)
-        object.__setattr__(
-            self, "pivot_at", next(i for i, group in enumerate(groups) if any(s.pivot for s in group))
-        )
+        object.__setattr__(self, "pivot_at", next(i for i, group in enumerate(groups) if any(s.pivot for s in group)))
 
     def group_of(self, step_name: str) -> int:
         """Return the position of the group that a step belongs to."""
@@ -91,37 +92,50 @@ class SagaDefinition:
 
 
 def _check(definition: SagaDefinition) -> None:
-    def refuse(why: str) -> None:
-        raise DefinitionError(f"saga {definition.name!r} version {definition.version}: {why}")
+    for complaint in (
+        *_complaints_of_names(definition),
+        *_complaints_of_order(definition),
+        *_complaints_of_data(definition),
+    ):
+        raise DefinitionError(f"saga {definition.name!r} version {definition.version}: {complaint}")
 
-    steps = [step for group in definition.groups for step in group]
-    if not re.fullmatch(r"[a-z][a-z0-9-]*", definition.name):
-        refuse("its name must be lower case words joined by hyphens")
-    if len(definition.by_name) != len(steps):
-        refuse("two steps have the same name")
+
+def _complaints_of_names(definition: SagaDefinition) -> Iterator[str]:
+    if not _NAME.fullmatch(definition.name):
+        yield "its name must be lower case words joined by hyphens"
+    if len(definition.by_name) != sum(len(group) for group in definition.groups):
+        yield "two steps have the same name"
+    for name in definition.by_name:
+        if not _NAME.fullmatch(name) or name == CLOSE:
+            yield f"step name {name!r} must be lower case words joined by hyphens, and not {CLOSE!r}"
+
+
+def _complaints_of_order(definition: SagaDefinition) -> Iterator[str]:
     pivots = [i for i, group in enumerate(definition.groups) for step in group if step.pivot]
     if len(pivots) != 1:
-        refuse(f"it has {len(pivots)} pivots; exactly one step is the point of no return")
+        yield f"it has {len(pivots)} pivots; exactly one step is the point of no return"
+        return
     if len(definition.groups[pivots[0]]) > 1:
-        refuse("the pivot must stand alone, not in a parallel group")
+        yield "the pivot must stand alone, not in a parallel group"
     for i, group in enumerate(definition.groups):
         for step in group:
-            if not re.fullmatch(r"[a-z][a-z0-9-]*", step.name) or step.name == CLOSE:
-                refuse(f"step name {step.name!r} must be lower case words joined by hyphens, and not {CLOSE!r}")
             if i < pivots[0] and step.compensation is None:
-                refuse(f"step {step.name!r} stands before the pivot and has no compensation")
+                yield f"step {step.name!r} stands before the pivot and has no compensation"
             if i >= pivots[0] and step.compensation is not None:
-                refuse(f"step {step.name!r} stands at or after the pivot and cannot be compensated")
+                yield f"step {step.name!r} stands at or after the pivot and cannot be compensated"
+
+
+def _complaints_of_data(definition: SagaDefinition) -> Iterator[str]:
     known = {f.name for f in msgspec.structs.fields(definition.data)}
-    commands = [(s.name, c) for s in steps for c in (s.action, s.compensation) if c is not None]
-    for where, command in commands:
-        missing = _required(command) - known
-        if missing:
-            refuse(f"step {where!r}: {command.__name__} needs {sorted(missing)}, which its data does not have")
-    if definition.on_compensated is not None and (missing := _required(definition.on_compensated) - known - {"reason"}):
-        refuse(f"on_compensated needs {sorted(missing)}, which its data does not have")
+    for step in definition.by_name.values():
+        for command in (step.action, step.compensation):
+            if command is not None and (missing := _required(command) - known):
+                yield f"step {step.name!r}: {command.__name__} needs {sorted(missing)}, which its data does not have"
+    closing = definition.on_compensated
+    if closing is not None and (missing := _required(closing) - known - {"reason"}):
+        yield f"on_compensated needs {sorted(missing)}, which its data does not have"
     if missing := _required(definition.data) - {f.name for f in msgspec.structs.fields(definition.started_by)}:
-        refuse(f"{definition.started_by.__name__} does not tell {sorted(missing)}, which its data needs")
+        yield f"{definition.started_by.__name__} does not tell {sorted(missing)}, which its data needs"
 
 
 def _required(struct: type[msgspec.Struct]) -> set[str]:
@@ -171,10 +185,8 @@ def events_of_interest(known: dict[tuple[str, int], SagaDefinition]) -> list[typ
 
 def _values(package_name: str) -> Iterable[SagaDefinition]:
     package: Any = importlib.import_module(package_name)
-    modules = [package]
-    for info in pkgutil.iter_modules(getattr(package, "__path__", ())):
-        modules.append(importlib.import_module(f"{package_name}.{info.name}"))
-    for module in modules:
+    below = pkgutil.iter_modules(getattr(package, "__path__", ()))
+    for module in (package, *(importlib.import_module(f"{package_name}.{info.name}") for info in below)):
         for value in vars(module).values():
             if isinstance(value, SagaDefinition):
                 yield value

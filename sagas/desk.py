@@ -111,9 +111,7 @@ def messages_table(key: UUID) -> Table:
             message_link(message.pk, message.type),
             badge(message.kind, "info" if message.kind == "command" else ""),
             message.source,
-            f"{message.headers['step']} ({message.headers['direction']})"
-            if "step" in message.headers
-            else "-",
+            f"{message.headers['step']} ({message.headers['direction']})" if "step" in message.headers else "-",
         ]
         for message in messages_of(ordering_key=key)
     ]
@@ -154,8 +152,7 @@ def cases_table(cases: Iterable[Case]) -> Table:
 def actions_table(actions: Iterable[OperatorAction]) -> Table:
     """Return what people did."""
     rows: list[Sequence[Any]] = [
-        [clock(a.at), a.operator, a.action, a.reason, a.reference or "-", result_badge(a.result)]
-        for a in actions
+        [clock(a.at), a.operator, a.action, a.reason, a.reference or "-", result_badge(a.result)] for a in actions
     ]
     return Table("What people did", ["at", "who", "action", "reason", "reference", "result"], rows)
 

@@ -205,9 +205,7 @@ class _Turn:
             undone = event.direction == COMPENSATION
             self._mark(name, StepStatus.COMPENSATED if undone else StepStatus.SUCCEEDED)
             return self.advance()
-        error = (
-            event.error if isinstance(event, DeadLettered) else f"{event.reason}: {event.detail}".rstrip(": ")
-        )
+        error = event.error if isinstance(event, DeadLettered) else f"{event.reason}: {event.detail}".rstrip(": ")
         definite = isinstance(event, Failed) and event.definite
         if event.direction == COMPENSATION or name == CLOSE or not self._may_turn(name, definite=definite):
             self._stick(name, error)
@@ -259,9 +257,7 @@ class _Turn:
 
     def _mark(self, name: str, status: StepStatus, error: str = "") -> None:
         state = self.steps[name]
-        self.steps[name] = msgspec.structs.replace(
-            state, status=status, ended_at=self.now, error=error or state.error
-        )
+        self.steps[name] = msgspec.structs.replace(state, status=status, ended_at=self.now, error=error or state.error)
 
     def _stick(self, name: str, error: str) -> None:
         if self.steps[name].status is not StepStatus.STUCK:

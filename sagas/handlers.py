@@ -49,7 +49,7 @@ def handle(batch: Sequence[Envelope[Any]]) -> Sequence[Outcome]:
 def consumer() -> Consumer:
     """Return the engine's table of handlers: one for every event that any definition knows."""
     joined = Joined(handle=handle, policy=RetryPolicy())
-    return Consumer("sagas", {event: joined for event in events_of_interest(definitions())}, deduplicates=False)
+    return Consumer("sagas", dict.fromkeys(events_of_interest(definitions()), joined), deduplicates=False)
 
 
 @cache
@@ -132,9 +132,7 @@ def _live_of(keys: Sequence[UUID]) -> dict[UUID, set[UUID]]:
         return by_key
 
 
-def _concerned(
-    envelope: Envelope[Any], loaded: dict[UUID, Loaded], by_key: dict[UUID, set[UUID]]
-) -> list[Loaded]:
+def _concerned(envelope: Envelope[Any], loaded: dict[UUID, Loaded], by_key: dict[UUID, set[UUID]]) -> list[Loaded]:
     if type(envelope.data) in _cancelling():
         sagas = [loaded[saga_id] for saga_id in by_key.get(envelope.subject, ()) if saga_id in loaded]
         return [saga for saga in sagas if saga.definition.cancelled_by is type(envelope.data)]

@@ -110,8 +110,8 @@ class Changes:
             if self.cases:
                 cursor.execute(sql.OPEN_CASES, _case_columns(self.cases))
         publish(self.outgoing, using=self.using)
-        everything = list(self.changed.values())
-        transaction.on_commit(lambda: [_observe(loaded, self.now) for loaded in everything], using=self.using)
+        everything, now = list(self.changed.values()), self.now
+        transaction.on_commit(lambda: _observe(everything, now), using=self.using)
 
 
 def database_now(*, using: str = "default") -> datetime:
@@ -130,12 +130,21 @@ def load(saga_ids: Collection[UUID], *, using: str = "default") -> dict[UUID, Lo
     loaded: dict[UUID, Loaded] = {}
     with connections[using].cursor() as cursor:
         cursor.execute(sql.LOAD, [list(saga_ids)])
-        for saga_id, name, version, key, status, reason, steps, data, traceparent, started_at in cursor.fetchall():
+        for (
+            saga_id,
+            name,
+            version,
+            key,
+            status,
+            reason,
+            steps,
+            data,
+            traceparent,
+            started_at,
+        ) in cursor.fetchall():
             if (name, version) not in known:
                 raise UnknownDefinition(f"saga {saga_id} runs {name!r} version {version}")
-            instance = Instance(
-                saga_id, key, SagaStatus(status), _decode_steps(steps), _decode_data(data), reason
-            )
+            instance = Instance(saga_id, key, SagaStatus(status), _decode_steps(steps), _decode_data(data), reason)
             loaded[saga_id] = Loaded(known[name, version], instance, traceparent, started_at, instance)
     return loaded
 
@@ -186,19 +195,20 @@ def _case_columns(cases: Sequence[CaseFile]) -> list[Any]:
     ]
 
 
-def _observe(loaded: Loaded, now: datetime) -> None:
-    name, after, before = loaded.definition.name, loaded.instance, loaded.before
-    if loaded.new:
-        metrics.STARTED.labels(name, metrics.FLOW).inc()
-    if after.reason and not before.reason:
-        metrics.COMPENSATIONS.labels(name, metrics.FLOW).inc()
-    for step, state in after.steps.items():
-        earlier = before.steps.get(step)
-        if earlier is not None and state.ended_at and state.ended_at != earlier.ended_at and state.started_at:
-            seconds = (state.ended_at - state.started_at).total_seconds()
-            metrics.STEP_SECONDS.labels(name, step, state.direction, state.status.value.lower()).observe(seconds)
-    if after.status != before.status and after.status in (SagaStatus.COMPLETED, SagaStatus.COMPENSATED):
-        counter = metrics.COMPLETED if after.status is SagaStatus.COMPLETED else metrics.COMPENSATED
-        counter.labels(name, metrics.FLOW).inc()
-        seconds = (now - loaded.started_at).total_seconds()
-        metrics.SECONDS.labels(name, after.status.value.lower()).observe(seconds)
+def _observe(everything: Sequence[Loaded], now: datetime) -> None:
+    for loaded in everything:
+        name, after, before = loaded.definition.name, loaded.instance, loaded.before
+        if loaded.new:
+            metrics.STARTED.labels(name, metrics.FLOW).inc()
+        if after.reason and not before.reason:
+            metrics.COMPENSATIONS.labels(name, metrics.FLOW).inc()
+        for step, state in after.steps.items():
+            earlier = before.steps.get(step, StepState())
+            if state.ended_at and state.ended_at != earlier.ended_at and state.started_at:
+                seconds = (state.ended_at - state.started_at).total_seconds()
+                metrics.STEP_SECONDS.labels(name, step, state.direction, state.status.value.lower()).observe(seconds)
+        if after.status != before.status and after.status in (SagaStatus.COMPLETED, SagaStatus.COMPENSATED):
+            counter = metrics.COMPLETED if after.status is SagaStatus.COMPLETED else metrics.COMPENSATED
+            counter.labels(name, metrics.FLOW).inc()
+            seconds = (now - loaded.started_at).total_seconds()
+            metrics.SECONDS.labels(name, after.status.value.lower()).observe(seconds)

@@ -40,14 +40,14 @@ class SagaInstance(models.Model):
         constraints = (
             models.UniqueConstraint(fields=("key", "name"), name="sagas_one_per_key_and_name"),
             models.UniqueConstraint(
-                fields=("key", "lock"), name="sagas_semantic_lock", condition=Q(status__in=[s.value for s in LIVE])
+                fields=("key", "lock"),
+                name="sagas_semantic_lock",
+                condition=Q(status__in=[s.value for s in LIVE]),
             ),
             models.CheckConstraint(condition=Q(status__in=[s.value for s in SagaStatus]), name="sagas_status_known"),
         )
         indexes = (
-            models.Index(
-                fields=("started_at",), name="sagas_live", condition=Q(status__in=[s.value for s in LIVE])
-            ),
+            models.Index(fields=("started_at",), name="sagas_live", condition=Q(status__in=[s.value for s in LIVE])),
         )
 
     def __str__(self) -> str:

@@ -9,11 +9,12 @@ from uuid import UUID
 
 from django.db.models import Count, Min, Q, QuerySet
 
+from outbox.models import Attempt, Message
 from outbox.selectors import attempts_of, messages_of
 from sagas import metrics
 from sagas.definition import definitions
-from sagas.states import LIVE
 from sagas.models import Case, OperatorAction, SagaInstance
+from sagas.states import LIVE
 
 LIVE_STATUSES = tuple(status.value for status in LIVE)
 
@@ -41,61 +42,66 @@ def timeline(order_id: UUID) -> dict[str, Any]:
 
     Keys: `order_id`, `sagas`, `entries`. Every entry has `at`, `kind` and `what`.
     """
-    runs = list(SagaInstance.objects.filter(key=order_id).order_by("started_at"))
-    entries: list[dict[str, Any]] = []
-    for message in messages_of(ordering_key=order_id):
-        entries.append(
-            {
-                "at": message.time,
-                "kind": message.kind,
-                "what": message.type,
-                "id": message.id,
-                "source": message.source,
-                "saga_id": message.correlation_id,
-                "cause": message.causation_id,
-                "step": message.headers.get("step"),
-                "direction": message.headers.get("direction"),
-                "sequence": message.sequence,
-            }
-        )
-    for attempt in attempts_of(ordering_key=order_id):
-        entries.append(
-            {
-                "at": attempt.at,
-                "kind": "attempt",
-                "what": f"{attempt.type} → {attempt.destination}: {attempt.decision}",
-                "message_id": attempt.message_id,
-                "attempt": attempt.attempt,
-                "error_class": attempt.error_class,
-                "error": attempt.error,
-            }
-        )
-    for action in OperatorAction.objects.filter(key=order_id):
-        entries.append(
-            {
-                "at": action.at,
-                "kind": "operator",
-                "what": action.action,
-                "operator": action.operator,
-                "reason": action.reason,
-                "reference": action.reference,
-                "result": action.result,
-            }
-        )
-    for case in Case.objects.filter(key=order_id):
-        entries.append(
-            {
-                "at": case.opened_at,
-                "kind": "case",
-                "what": f"case {case.pk} opened: {case.error_class}",
-                "step": case.step or None,
-                "status": case.status,
-                "due_at": case.due_at,
-                "owner": case.owner,
-            }
-        )
+    runs = SagaInstance.objects.filter(key=order_id).order_by("started_at")
+    entries = [
+        *map(_said, messages_of(ordering_key=order_id)),
+        *map(_tried, attempts_of(ordering_key=order_id)),
+        *map(_done_by_hand, OperatorAction.objects.filter(key=order_id)),
+        *map(_opened, Case.objects.filter(key=order_id)),
+    ]
     entries.sort(key=lambda entry: (entry["at"], entry.get("sequence", 0)))
     return {"order_id": order_id, "sagas": [describe(run) for run in runs], "entries": entries}
+
+
+def _said(message: Message) -> dict[str, Any]:
+    return {
+        "at": message.time,
+        "kind": message.kind,
+        "what": message.type,
+        "id": message.id,
+        "source": message.source,
+        "saga_id": message.correlation_id,
+        "cause": message.causation_id,
+        "step": message.headers.get("step"),
+        "direction": message.headers.get("direction"),
+        "sequence": message.sequence,
+    }
+
+
+def _tried(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "at": attempt.at,
+        "kind": "attempt",
+        "what": f"{attempt.type} → {attempt.destination}: {attempt.decision}",
+        "message_id": attempt.message_id,
+        "attempt": attempt.attempt,
+        "error_class": attempt.error_class,
+        "error": attempt.error,
+    }
+
+
+def _done_by_hand(action: OperatorAction) -> dict[str, Any]:
+    return {
+        "at": action.at,
+        "kind": "operator",
+        "what": action.action,
+        "operator": action.operator,
+        "reason": action.reason,
+        "reference": action.reference,
+        "result": action.result,
+    }
+
+
+def _opened(case: Case) -> dict[str, Any]:
+    return {
+        "at": case.opened_at,
+        "kind": "case",
+        "what": f"case {case.pk} opened: {case.error_class}",
+        "step": case.step or None,
+        "status": case.status,
+        "due_at": case.due_at,
+        "owner": case.owner,
+    }
 
 
 def describe(saga: SagaInstance) -> dict[str, Any]:

@@ -47,9 +47,7 @@ def skip(*, saga_id: UUID, operator: str, reason: str, seen_at: datetime | None 
     return _act(saga_id, SkipStuck(), "skip", operator, reason, "", seen_at, Case.Resolution.SKIPPED)
 
 
-def resolve(
-    *, saga_id: UUID, operator: str, reason: str, reference: str, seen_at: datetime | None = None
-) -> str:
+def resolve(*, saga_id: UUID, operator: str, reason: str, reference: str, seen_at: datetime | None = None) -> str:
     """Record that a person has done the stuck steps by hand, under an external reference. Raises `Refused`."""
     if not reference.strip():
         raise ReasonMissing("say under which reference it was done by hand")
@@ -216,4 +214,3 @@ def _overdue(limit: int) -> list[UUID]:
 
 def _plain(value: dict[str, Any]) -> Any:
     return msgspec.to_builtins(value)
-

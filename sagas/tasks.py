@@ -33,7 +33,11 @@ def remind_overdue_cases() -> None:
     )
     for case in overdue:
         log.error(
-            "sagas.case.overdue", case=case.pk, order_id=str(case.key), owner=case.owner, due_at=str(case.due_at)
+            "sagas.case.overdue",
+            case=case.pk,
+            order_id=str(case.key),
+            owner=case.owner,
+            due_at=str(case.due_at),
         )
     overdue.update(reminded_at=now)
 

@@ -86,9 +86,7 @@ class Story:
         """Start the saga. Fails when its definition starts with another event."""
         if type(event) is not self._definition.started_by:
             expected = self._definition.started_by.__name__
-            raise self._broken(
-                f"{self._definition.name} starts with {expected}, not with {type(event).__name__}"
-            )
+            raise self._broken(f"{self._definition.name} starts with {expected}, not with {type(event).__name__}")
         self._tell(f"{type(event).__name__} starts {self._definition.name}")
         decision = start(self._definition, saga_id=SAGA_ID, key=ORDER_ID, event=event, now=self._now)
         return self._take_over(decision)
@@ -110,9 +108,7 @@ class Story:
     ) -> Self:
         """Let the attempts of a command be spent: nobody knows whether it was carried out."""
         sent = self._find(lambda _: True, to, step, "a dead letter answers")
-        return self._happen(
-            DeadLettered(sent.order.step, sent.order.direction, error), f"dead letter: {sent}"
-        )
+        return self._happen(DeadLettered(sent.order.step, sent.order.direction, error), f"dead letter: {sent}")
 
     def cancel(self, reason: str) -> Self:
         """Let someone want the saga undone."""
@@ -218,22 +214,16 @@ class Story:
         unread = self._unread()
         for sent in unread:
             order = sent.order
-            same = (
-                order.command == command if isinstance(command, Command) else type(order.command) is command
-            )
+            same = order.command == command if isinstance(command, Command) else type(order.command) is command
             if same and order.direction == direction and step in (None, order.step):
                 sent.expected = True
                 self._tell(f"→ {sent}")
                 return self
         wanted = repr(command) if isinstance(command, Command) else command.__name__
         where = f" for step {step!r}" if step else ""
-        raise self._broken(
-            f"expected {direction} {wanted}{where}, but the saga sent {_list(unread) or 'nothing'}"
-        )
+        raise self._broken(f"expected {direction} {wanted}{where}, but the saga sent {_list(unread) or 'nothing'}")
 
-    def _find(
-        self, fits: Callable[[Sent], bool], to: type[Command] | None, step: str | None, what: str
-    ) -> Sent:
+    def _find(self, fits: Callable[[Sent], bool], to: type[Command] | None, step: str | None, what: str) -> Sent:
         known = [
             sent
             for sent in self._sent

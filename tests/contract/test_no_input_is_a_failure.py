@@ -12,13 +12,9 @@ from tests.factories.orders import ADDRESS, Customer, checkout, customer, price
 PROMISED = {200, 202, 400, 401, 404, 405, 409, 411, 413, 415, 422}
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
-values = st.recursive(
-    scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20
-)
+values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
 items = st.lists(
-    st.fixed_dictionaries(
-        {"sku": st.sampled_from(["MUG", "NONE"]) | values, "quantity": st.integers() | values}
-    )
+    st.fixed_dictionaries({"sku": st.sampled_from(["MUG", "NONE"]) | values, "quantity": st.integers() | values})
     | values
 )
 bodies = (
@@ -26,8 +22,7 @@ bodies = (
         {
             "items": items | values,
             "payment_method": st.text() | values,
-            "shipping_address": st.fixed_dictionaries({name: st.text() | values for name in ADDRESS})
-            | values,
+            "shipping_address": st.fixed_dictionaries({name: st.text() | values for name in ADDRESS}) | values,
         },
         optional={"other": values},
     )
@@ -37,9 +32,7 @@ bodies = (
 headers = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=300)
 
 pytestmark = pytest.mark.django_db
-fuzzed = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+fuzzed = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture

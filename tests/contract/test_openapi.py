@@ -67,9 +67,7 @@ def test_every_change_asks_for_a_key(document: dict[str, Any], call: tuple[str, 
 
 
 def test_every_call_asks_for_a_token(document: dict[str, Any]) -> None:
-    assert all(
-        document["paths"][path][method]["security"] == [{"tokenAuth": []}] for method, path in PROMISED
-    )
+    assert all(document["paths"][path][method]["security"] == [{"tokenAuth": []}] for method, path in PROMISED)
 
 
 def test_every_problem_has_the_one_shape(document: dict[str, Any]) -> None:
@@ -103,17 +101,13 @@ def test_reading_answers_as_documented(document: dict[str, Any], ada: Customer) 
     assert_as_documented(document, ada.get(f"orders/{KEY}"), *one)
     assert_as_documented(document, ada.get("orders?page_size=2"), *many)
     assert_as_documented(document, ada.get("orders?status=LOST"), *many)
-    assert_as_documented(
-        document, ada.new_client().get("/api/v1/orders", headers={"Authorization": "x"}), *many
-    )
+    assert_as_documented(document, ada.new_client().get("/api/v1/orders", headers={"Authorization": "x"}), *many)
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("call", ["cancel", "returns"])
 @pytest.mark.parametrize("status", ["PENDING", "CONFIRMED"])
-def test_changing_answers_as_documented(
-    document: dict[str, Any], ada: Customer, call: str, status: str
-) -> None:
+def test_changing_answers_as_documented(document: dict[str, Any], ada: Customer, call: str, status: str) -> None:
     order = placed(("MUG", 1), customer_id=ada.id, status=status)
     path = f"/api/v1/orders/{{order_id}}/{call}"
 

@@ -111,7 +111,5 @@ def take_back() -> None:
         cursor.execute("ALTER TABLE outbox_message DISABLE TRIGGER outbox_append_only")
         cursor.execute("DELETE FROM outbox_message WHERE source = 'orders'")
         cursor.execute("ALTER TABLE outbox_message ENABLE ALWAYS TRIGGER outbox_append_only")
-        cursor.execute(
-            "TRUNCATE outbox_delivery, outbox_idempotencykey, orders_orderline, orders_order, orders_price"
-        )
+        cursor.execute("TRUNCATE outbox_delivery, outbox_idempotencykey, orders_orderline, orders_order, orders_price")
     get_user_model().objects.filter(username__startswith="customer-").delete()

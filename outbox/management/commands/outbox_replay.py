@@ -22,14 +22,10 @@ class Command(OperatorCommand):
         super().add_arguments(parser)
         parser.add_argument("--consumer", required=True, metavar="C", help="who gets them, by its name")
         bound = parser.add_mutually_exclusive_group(required=True)
-        bound.add_argument(
-            "--since", type=time_of, metavar="T", help="events from this time on (ISO 8601, UTC)"
-        )
+        bound.add_argument("--since", type=time_of, metavar="T", help="events from this time on (ISO 8601, UTC)")
         bound.add_argument("--order", type=id_of, metavar="ID", help="events of this order")
 
-    def handle(
-        self, *_args: Any, consumer: str, since: datetime | None, order: UUID | None, **_options: Any
-    ) -> None:
+    def handle(self, *_args: Any, consumer: str, since: datetime | None, order: UUID | None, **_options: Any) -> None:
         """Add the deliveries and say how many."""
         added = replay(consumer=consumer, since=since, ordering_key=order)
         self.show({"consumer": consumer, "deliveries": added}, f"{added} deliveries added for {consumer}")

@@ -22,10 +22,7 @@ class Command(OperatorCommand):
             {"destinations": [asdict(row) for row in rows], "blocked_keys": blocked},
             Table(
                 ["destination", "lane", "waiting", "in flight", "dead", "oldest (s)"],
-                [
-                    [r.destination, r.lane, r.waiting, r.in_flight, r.dead, f"{r.oldest_seconds:.1f}"]
-                    for r in rows
-                ],
+                [[r.destination, r.lane, r.waiting, r.in_flight, r.dead, f"{r.oldest_seconds:.1f}"] for r in rows],
             )
             if rows
             else "Nothing waits.",

@@ -30,7 +30,5 @@ class Command(OperatorCommand):
     def handle(self, *_args: Any, any_id: UUID, reason: str, reference: str, **_options: Any) -> None:
         """Resolve and say what came of it."""
         saga = find(any_id)
-        result = services.resolve(
-            saga_id=saga.pk, operator=operator_name(), reason=reason, reference=reference
-        )
+        result = services.resolve(saga_id=saga.pk, operator=operator_name(), reason=reason, reference=reference)
         self.show(*outcome(saga=saga, action="resolve", result=result))

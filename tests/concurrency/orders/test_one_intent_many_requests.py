@@ -91,9 +91,7 @@ def test_twenty_customers_do_not_disturb_each_other(committed: None) -> None:
     assert Order.objects.count() == 20
 
 
-def test_a_request_in_flight_is_told_to_the_second_at_once(
-    ada: Customer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_request_in_flight_is_told_to_the_second_at_once(ada: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
     running, finish = threading.Event(), threading.Event()
     publish = vars(services)["publish"]
 
@@ -122,9 +120,7 @@ def test_a_request_in_flight_is_told_to_the_second_at_once(
     assert Order.objects.count() == 1
 
 
-def test_the_guard_waits_for_an_order_that_is_rolled_back(
-    ada: Customer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_guard_waits_for_an_order_that_is_rolled_back(ada: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second click runs into the open transaction of the first, which fails in the end."""
     running = threading.Event()
     publish = vars(services)["publish"]

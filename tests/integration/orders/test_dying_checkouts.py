@@ -26,9 +26,7 @@ def ada(committed: None) -> Customer:
 def die(ada: Customer, moment: str) -> None:
     """Send the checkout from a process of its own that is killed at the moment."""
     settings = connection.settings_dict
-    address = (
-        f"{settings['USER']}:{settings['PASSWORD']}@{settings['HOST']}:{settings['PORT']}/{settings['NAME']}"
-    )
+    address = f"{settings['USER']}:{settings['PASSWORD']}@{settings['HOST']}:{settings['PORT']}/{settings['NAME']}"
     body = json.dumps(checkout(("MUG", 1)))
     process = subprocess.run(
         [sys.executable, "-m", "tests.integration.orders.dying_checkout", moment, ada.token, KEY, body],

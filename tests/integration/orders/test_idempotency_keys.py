@@ -15,7 +15,7 @@ from orders.models import Order
 from outbox.idempotency import IdempotencyKey, prune_expired
 from outbox.models import Message
 from tests.factories.orders import Customer, checkout, customer, placed, price, told
-from tests.integration.orders.test_orders_api import assert_problem, errors_of
+from tests.factories.problems import assert_problem, errors_of
 
 pytestmark = pytest.mark.django_db
 
@@ -126,9 +126,7 @@ def test_equal_json_written_otherwise_is_the_same(ada: Customer) -> None:
     assert second.content == first.content
 
 
-def test_a_failure_is_not_kept_and_the_repetition_runs(
-    ada: Customer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failure_is_not_kept_and_the_repetition_runs(ada: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
         raise RuntimeError("a bug")
 
@@ -157,9 +155,7 @@ def test_a_refusal_for_business_reasons_is_kept(ada: Customer) -> None:
 
 
 @pytest.mark.parametrize("items", [[("MUG", 0)], [("NONE", 1)]])
-def test_a_field_error_is_not_kept_and_the_corrected_body_works(
-    ada: Customer, items: list[tuple[str, int]]
-) -> None:
+def test_a_field_error_is_not_kept_and_the_corrected_body_works(ada: Customer, items: list[tuple[str, int]]) -> None:
     assert ada.post("orders", checkout(*items), key=KEY).status_code == 422
     assert rows() == (0, 0, 0)
 

@@ -45,9 +45,7 @@ def test_an_order_has_the_prices_of_its_checkout() -> None:
     assert (kept.amount, kept.currency) == (2797, "EUR")
     assert (kept.payment_method, kept.shipping_address) == ("pm_card_visa", ADDRESS)
     assert (order.placed_at, order.updated_at) == (kept.placed_at, kept.updated_at)
-    lines = OrderLine.objects.filter(order=order).values_list(
-        "position", "sku", "name", "quantity", "unit_price"
-    )
+    lines = OrderLine.objects.filter(order=order).values_list("position", "sku", "name", "quantity", "unit_price")
     assert list(lines) == [(0, "MUG", "The MUG", 2, 1250), (1, "PEN", "The PEN", 3, 99)]
     assert [line.sku for line in order.loaded_lines] == ["MUG", "PEN"]
 
@@ -157,9 +155,7 @@ def test_the_same_items_within_a_second_are_a_duplicate_in_any_order() -> None:
     ("items", "customer_id"),
     [([("MUG", 2), ("PEN", 2)], 7), ([("MUG", 1)], 7), ([("MUG", 1), ("PEN", 2)], 8)],
 )
-def test_other_items_or_another_customer_are_no_duplicate(
-    items: list[tuple[str, int]], customer_id: int
-) -> None:
+def test_other_items_or_another_customer_are_no_duplicate(items: list[tuple[str, int]], customer_id: int) -> None:
     price("MUG")
     price("PEN")
     place(("MUG", 1), ("PEN", 2))

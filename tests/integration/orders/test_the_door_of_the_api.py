@@ -14,7 +14,7 @@ from rest_framework.throttling import SimpleRateThrottle
 from config import api
 from orders.models import Order
 from tests.factories.orders import Customer, checkout, customer, price
-from tests.integration.orders.test_orders_api import assert_problem
+from tests.factories.problems import assert_problem
 
 KEY = "8e03978e-40d5-43e8-bc93-6894a57f9324"
 
@@ -120,9 +120,7 @@ def test_throttles_let_pass_and_count_when_redis_is_away(
     assert REGISTRY.get_sample_value("api_throttle_failures_total") == before + 6
 
 
-def test_a_database_that_is_away_is_a_503(
-    committed: None, monkeypatch: pytest.MonkeyPatch, closed_port: int
-) -> None:
+def test_a_database_that_is_away_is_a_503(committed: None, monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:
     price("MUG", 1250)
     ada = customer()
     paths = ["/api/v1/orders", f"/api/v1/orders/{KEY}"]

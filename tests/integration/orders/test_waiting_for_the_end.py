@@ -103,9 +103,7 @@ def test_only_so_many_wait_at_a_time(ada: Customer) -> None:
     assert time.monotonic() - began < 1
 
 
-def test_a_database_that_goes_away_only_ends_the_waiting(
-    ada: Customer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_database_that_goes_away_only_ends_the_waiting(ada: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
     def away(*, order_id: UUID) -> bool:
         raise OperationalError(order_id)
 

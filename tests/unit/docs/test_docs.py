@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -82,13 +85,25 @@ def test_every_page_is_in_the_index() -> None:
     assert {page for page in PAGES if DOCS in page.parents} - {index} - linked == set()
 
 
+def test_the_saga_of_the_tutorial_passes_its_own_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (DOCS / "tutorial" / "first-saga.md").read_text()
+    definition, stories = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    module = ModuleType("sagas.definitions.order_fulfilment_2")
+    exec(definition, vars(module))  # noqa: S102 - our own text
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    told: dict[str, Any] = {}
+    exec(stories, told)  # noqa: S102
+
+    tests = [value for name, value in told.items() if name.startswith("test_")]
+
+    assert len(tests) == 4
+    for test in tests:
+        test()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
 def test_no_link_leads_nowhere(page: Path) -> None:
-    links = [
-        target
-        for target in _LINK.findall(_CODE.sub("", page.read_text()))
-        if not re.match(r"[a-z]+:", target)
-    ]
+    links = [target for target in _LINK.findall(_CODE.sub("", page.read_text())) if not re.match(r"[a-z]+:", target)]
     broken = []
     for target in links:
         path, _, anchor = target.partition("#")

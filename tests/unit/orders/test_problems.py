@@ -77,9 +77,7 @@ def test_field_errors_point_into_the_body() -> None:
 def test_errors_of_a_list_point_to_its_items() -> None:
     error = exceptions.ValidationError({"items": [{}, {"sku": ["Unknown."]}]}, code="bad")
 
-    assert answered(error).data["errors"] == [
-        {"pointer": "#/items/1/sku", "code": "bad", "detail": "Unknown."}
-    ]
+    assert answered(error).data["errors"] == [{"pointer": "#/items/1/sku", "code": "bad", "detail": "Unknown."}]
 
 
 def test_nothing_that_was_sent_is_repeated() -> None:
