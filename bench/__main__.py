@@ -148,12 +148,16 @@ def _token() -> str:
 def _print(figures: Mapping[str, Any], report: Path) -> None:
     table = Table("figure", "value")
     for name, value in figures.items():
-        if isinstance(value, dict):
-            value = ", ".join(f"{role} {spent:.2f}" for role, spent in value.items())
-        table.add_row(name, f"{value:.2f}" if isinstance(value, float) else str(value))
+        table.add_row(name, _shown(value))
     console = Console()
     console.print(table)
     console.print(f"written to {report.relative_to(PROJECT)}")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{role} {spent:.2f}" for role, spent in value.items())
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

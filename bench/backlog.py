@@ -57,8 +57,9 @@ def _prepare(count: int, *, told: bool) -> list[tuple[UUID, int]]:
     lines = [(f"sku-{chooser.randint(1, half)}", f"sku-{chooser.randint(half + 1, SKUS)}") for _ in ids]
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO orders_order (id, customer_id, amount, currency, payment_method, shipping_address, items_hash, "
-            "guard_window) SELECT x, n, %s, 'EUR', 'pm_card_visa', '{}', n, tstzrange(now(), now() + interval '1 s') "
+            "INSERT INTO orders_order "
+            "(id, customer_id, amount, currency, payment_method, shipping_address, items_hash, guard_window) "
+            "SELECT x, n, %s, 'EUR', 'pm_card_visa', '{}', n, tstzrange(now(), now() + interval '1 s') "
             "FROM unnest(%b::uuid[]) WITH ORDINALITY AS u(x, n)",
             [AMOUNT, ids],
         )

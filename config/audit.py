@@ -50,8 +50,8 @@ judged AS (
     WHERE o.status IN ('CONFIRMED', 'CANCELLED', 'RETURNED')
       AND o.updated_at < (SELECT at FROM audit_clock)
       AND NOT EXISTS (SELECT FROM sagas_sagainstance s WHERE s.key = o.id
-                      AND s.status IN ('RUNNING', 'COMPENSATING', 'SUSPENDED'))
-      AND NOT EXISTS (SELECT FROM sagas_sagainstance s WHERE s.key = o.id AND s.ended_at >= (SELECT at FROM audit_clock))
+                      AND (s.status IN ('RUNNING', 'COMPENSATING', 'SUSPENDED')
+                           OR s.ended_at >= (SELECT at FROM audit_clock)))
       AND NOT EXISTS (SELECT FROM sagas_case c WHERE c.key = o.id
                       AND c.resolution IN ('resolved', 'skipped', 'abandoned'))
 )"""
@@ -59,8 +59,7 @@ judged AS (
 _BANK = """
 bank AS (
     SELECT order_id,
-           coalesce(sum(amount) FILTER (WHERE kind = 'charge'), 0) - coalesce(sum(amount) FILTER (WHERE kind = 'refund'), 0)
-               AS kept,
+           coalesce(sum(CASE kind WHEN 'charge' THEN amount ELSE -amount END), 0) AS kept,
            count(*) FILTER (WHERE kind = 'charge') AS charges
     FROM audit_ledger WHERE source = 'bank' GROUP BY order_id
 )"""
@@ -175,12 +174,13 @@ CHECKS: tuple[Check, ...] = (
         "every dead letter has a case",
         "SELECT d.ordering_key, d.type || ' to ' || d.destination || ': ' || d.error FROM outbox_delivery d "
         f"WHERE d.dead_at < now() - interval '{GRACE_SECONDS} seconds' AND NOT EXISTS "
-        "(SELECT FROM sagas_case c WHERE c.status = 'OPEN' AND (c.message_id = d.message_id OR c.key = d.ordering_key))",
+        "(SELECT FROM sagas_case c WHERE c.status = 'OPEN' "
+        "AND (c.message_id = d.message_id OR c.key = d.ordering_key))",
     ),
     Check(
         "I6",
         "an order's status agrees with its saga",
-        f"WITH {_JUDGED} SELECT j.id, j.status || ', order-fulfilment ' || coalesce(s.status, 'never ran') FROM judged j "
+        f"WITH {_JUDGED} SELECT j.id, j.status || ', its saga ' || coalesce(s.status, 'never ran') FROM judged j "
         "LEFT JOIN sagas_sagainstance s ON s.key = j.id AND s.name = 'order-fulfilment' "
         "WHERE (s.status = 'COMPLETED') IS DISTINCT FROM (j.status IN ('CONFIRMED', 'RETURNED'))",
     ),
@@ -234,11 +234,11 @@ def _has_ledgers() -> bool:
 def _ledgers() -> list[tuple[str, str, str, int]]:
     if not _has_ledgers():
         return []
-    rows = []
-    for source, url in (("bank", settings.BANK_URL), ("carrier", settings.CARRIER_URL)):
-        for entry in _read(f"{url}/ledger"):
-            rows.append((source, entry["order_id"], entry["kind"], entry.get("amount", 0)))
-    return rows
+    return [
+        (source, entry["order_id"], entry["kind"], entry.get("amount", 0))
+        for source, url in (("bank", settings.BANK_URL), ("carrier", settings.CARRIER_URL))
+        for entry in _read(f"{url}/ledger")
+    ]
 
 
 def _read(url: str) -> Sequence[dict[str, Any]]:
