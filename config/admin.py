@@ -44,6 +44,8 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
+    # Labels above the fields: the two-column choice of permissions does not fit beside one.
+    compressed_fields = False
 
 
 @admin.register(Group)
@@ -69,7 +71,7 @@ class ScheduleAdmin(beat.PeriodicTaskAdmin, ModelAdmin):  # type: ignore[misc]
     """What beat runs, and how often; changes take effect within a second."""
 
     form = ScheduleForm
-    list_display = ("name", "task", "interval", "enabled", "last_run_at", "total_run_count")
+    list_display = ("name", "task", "interval", "enabled", "last_run_at")
     list_filter = ("enabled",)
     date_hierarchy = None
 

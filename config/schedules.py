@@ -16,10 +16,17 @@ class Schedule:
     expires: int
     why: str
     args: str = "[]"
+    queue: str = "sweeps"
 
+
+# The safety net behind the doorbell: a look at every lane, on its own queue, that does not linger.
+_RINGS = tuple(
+    Schedule(f"Ring {lane}", "outbox.tasks.relay", 1, 2, f"Look what is due for {lane}.", f'["{lane}", 0]', lane)
+    for lane in ("relay", "effects", "compensations")
+)
 
 SCHEDULES = (
-    Schedule("Ring the relays", "outbox.tasks.ring_all", 1, 2, "The safety net behind the doorbell."),
+    *_RINGS,
     Schedule("Sweep deadlines", "sagas.tasks.sweep_deadlines", 5, 30, "A missed deadline becomes a decision."),
     Schedule("Remind of overdue cases", "sagas.tasks.remind_overdue_cases", 60, 60, "No case is forgotten."),
     Schedule("Measure the outbox", "outbox.tasks.measure", 5, 5, "Gauges, so that a scrape touches no hot table."),
@@ -45,7 +52,7 @@ def install(*, interval_model: Any, task_model: Any) -> None:
                 "task": schedule.task,
                 "interval": interval,
                 "args": schedule.args,
-                "queue": "sweeps",
+                "queue": schedule.queue,
                 "expire_seconds": schedule.expires,
                 "description": schedule.why,
             },

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from django.apps import apps
 from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import reverse
+
+FAVICON = quote(
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><rect width="24" height="24" rx="5" fill="#9810fa"/>'
+    '<path d="M5 16h6c4 0 4-8 8-8" fill="none" stroke="#fff" stroke-width="2.5" stroke-linecap="round"/></svg>'
+)
 
 # Group, then model, icon and title of each entry.
 SIDEBAR: dict[str, tuple[tuple[str, str, str], ...]] = {
@@ -74,7 +80,9 @@ UNFOLD: dict[str, Any] = {
     "SITE_SUBHEADER": "The desk",
     "SITE_SYMBOL": "conversion_path",
     "SITE_URL": None,
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": f"data:image/svg+xml,{FAVICON}"}],
     "SHOW_HISTORY": False,
     "SHOW_BACK_BUTTON": True,
+    "DASHBOARD_CALLBACK": "config.dashboard.figures",
     "SIDEBAR": {"show_search": False, "navigation": "config.unfold.sidebar"},
 }

@@ -38,18 +38,14 @@ def confirm_order(envelopes: Sequence[Envelope[ConfirmOrder]]) -> list[Outcome]:
         standing = _standing(standings, order_id)
         if standing.status in Order.CONFIRMED_ONCE:
             return OrderConfirmed(order_id=order_id, customer_id=standing.customer_id)
-        return OrderConfirmRefused(
-            order_id=order_id, reason=standing.reason, detail=f"The order is {standing.status}."
-        )
+        return OrderConfirmRefused(order_id=order_id, reason=standing.reason, detail=f"The order is {standing.status}.")
 
     return [outcome(envelope.data.order_id) for envelope in envelopes]
 
 
 def cancel_order(envelopes: Sequence[Envelope[CancelOrder]]) -> list[Outcome]:
     """Close orders as cancelled. Raises `MisdirectedOrder` for one that was confirmed."""
-    standings = services.cancel_orders(
-        reasons={envelope.data.order_id: envelope.data.reason for envelope in envelopes}
-    )
+    standings = services.cancel_orders(reasons={envelope.data.order_id: envelope.data.reason for envelope in envelopes})
 
     def outcome(order_id: UUID) -> Outcome:
         standing = _require(standings, order_id, Order.Status.CANCELLED)
@@ -82,9 +78,7 @@ def _standing(standings: Mapping[UUID, services.Standing], order_id: UUID) -> se
         raise MisdirectedOrder(f"there is no order {order_id}") from None
 
 
-def _require(
-    standings: Mapping[UUID, services.Standing], order_id: UUID, status: Order.Status
-) -> services.Standing:
+def _require(standings: Mapping[UUID, services.Standing], order_id: UUID, status: Order.Status) -> services.Standing:
     standing = _standing(standings, order_id)
     if standing.status != status:
         raise MisdirectedOrder(f"order {order_id} is {standing.status}, it cannot become {status}")

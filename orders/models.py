@@ -67,12 +67,8 @@ class Order(models.Model):
                     status__in=("PENDING", "CONFIRMED", "CANCELLING", "CANCELLED", "RETURNING", "RETURNED")
                 ),
             ),
-            models.CheckConstraint(
-                name="orders_order_amount_not_negative", condition=models.Q(amount__gte=0)
-            ),
-            models.CheckConstraint(
-                name="orders_order_currency_code", condition=models.Q(currency__regex="^[A-Z]{3}$")
-            ),
+            models.CheckConstraint(name="orders_order_amount_not_negative", condition=models.Q(amount__gte=0)),
+            models.CheckConstraint(name="orders_order_currency_code", condition=models.Q(currency__regex="^[A-Z]{3}$")),
             ExclusionConstraint(
                 name=DUPLICATE_GUARD,
                 expressions=(
@@ -130,9 +126,7 @@ class Price(models.Model):
             models.CheckConstraint(
                 name="orders_price_amount_in_range", condition=models.Q(amount__gte=0, amount__lte=MAX_PRICE)
             ),
-            models.CheckConstraint(
-                name="orders_price_currency_code", condition=models.Q(currency__regex="^[A-Z]{3}$")
-            ),
+            models.CheckConstraint(name="orders_price_currency_code", condition=models.Q(currency__regex="^[A-Z]{3}$")),
         )
 
     def __str__(self) -> str:

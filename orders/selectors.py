@@ -27,6 +27,4 @@ def is_settled(*, order_id: UUID) -> bool:
 
 
 def _with_lines() -> QuerySet[Order]:
-    return Order.objects.prefetch_related(
-        Prefetch("lines", queryset=OrderLine.objects.all(), to_attr=_LOADED_LINES)
-    )
+    return Order.objects.prefetch_related(Prefetch("lines", queryset=OrderLine.objects.all(), to_attr=_LOADED_LINES))

@@ -79,9 +79,7 @@ class MixedCurrencies(InvalidItems):
 
     def __init__(self, *, currencies: Iterable[str]) -> None:
         self.currencies = tuple(sorted(currencies))
-        super().__init__(
-            f"An order has one currency; these items are priced in {', '.join(self.currencies)}."
-        )
+        super().__init__(f"An order has one currency; these items are priced in {', '.join(self.currencies)}.")
 
 
 class DuplicateOrder(DomainError):
@@ -196,17 +194,13 @@ def place_order(
     return order
 
 
-def request_cancel(
-    *, order_id: UUID, customer_id: int | None, reason: str, traceparent: str | None = None
-) -> None:
+def request_cancel(*, order_id: UUID, customer_id: int | None, reason: str, traceparent: str | None = None) -> None:
     """Ask for a pending order to be undone and tell of it; nobody confirms it from now on.
 
     `customer_id` is None for an operator. Safe to call twice. Raises `OrderNotFound` and `NotCancellable`.
     """
     with transaction.atomic(savepoint=False):
-        is_moved = _move_own(
-            order_id, customer_id, Order.Status.PENDING, Order.Status.CANCELLING, reason=reason
-        )
+        is_moved = _move_own(order_id, customer_id, Order.Status.PENDING, Order.Status.CANCELLING, reason=reason)
         if is_moved:
             _tell(order_id, OrderCancelRequested(order_id=order_id, reason=reason), traceparent)
     if not is_moved:

@@ -21,6 +21,7 @@ from unfold.paginator import InfinitePaginator
 # What a payload says about a person and not about the order.
 PERSONAL = frozenset({"address", "shipping_address", "payment_method", "email"})
 REDACTED = "•••"
+_WRAPPED = "white-space: pre-wrap; overflow-wrap: anywhere"
 
 
 class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
@@ -108,9 +109,9 @@ def duration(start: datetime | None, end: datetime | None) -> str:
         return "-"
     seconds = ((end or timezone.now()) - start).total_seconds()
     if abs(seconds) < 1:
-        return f"{seconds * 1000:.0f} ms"
+        return f"{seconds * 1000:.0f}\N{NO-BREAK SPACE}ms"
     if seconds < 60:
-        return f"{seconds:.2f} s"
+        return f"{seconds:.2f}\N{NO-BREAK SPACE}s"
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
@@ -131,4 +132,4 @@ def redacted(value: Any) -> Any:
 def as_json(value: Any) -> SafeString:
     """Return a value as indented JSON, redacted."""
     text = json.dumps(redacted(value), indent=2, ensure_ascii=False)
-    return format_html('<pre class="overflow-x-auto text-xs leading-5 whitespace-pre-wrap">{}</pre>', text)
+    return format_html('<pre class="leading-5 text-xs" style="{}">{}</pre>', _WRAPPED, text)

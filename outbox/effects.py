@@ -106,9 +106,11 @@ class EffectPump:
 
     def close(self) -> None:
         """Wait for the calls in flight, record them, and let the threads go."""
-        while self._in_flight:
-            self.collect(seconds=1)
-        self._pool.shutdown()
+        try:
+            while self._in_flight:
+                self.collect(seconds=1)
+        finally:
+            self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _renew(self) -> None:
         if self._in_flight and time.monotonic() - self._renewed_at > settings.RELAY_LEASE_SECONDS / 3:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -41,6 +41,21 @@ class Routing:
 
     types: Mapping[str, type[Message]]
     destinations: Mapping[str, tuple[str, ...]]
+    _ways: dict[tuple[type[Message], Direction | None], tuple[tuple[str, str], ...]] = field(
+        init=False, default_factory=dict, repr=False, compare=False
+    )
+
+    def ways(self, message_type: type[Message], direction: Direction | None) -> tuple[tuple[str, str], ...]:
+        """Return (destination, lane) of every delivery of this type. Raises `UnroutedMessage` for an unknown one."""
+        ways = self._ways.get((message_type, direction))
+        if ways is None:
+            if message_type.wire_type not in self.destinations:
+                raise UnroutedMessage(message_type.wire_type)
+            ways = self._ways[message_type, direction] = tuple(
+                (name, lane_of(destination=name, message_type=message_type, direction=direction).value)
+                for name in self.destinations[message_type.wire_type]
+            )
+        return ways
 
 
 _routing: Routing | None = None
@@ -86,15 +101,13 @@ class UnroutedMessage(LookupError):
 
 
 def _rows(messages: Sequence[Outgoing], ids: Sequence[UUID]) -> tuple[list[Any], list[Any], set[str]]:
-    destinations = routing().destinations
+    known = routing()
     log: list[tuple[Any, ...]] = []
     deliveries: list[tuple[Any, ...]] = []
     lanes: set[str] = set()
     for message, message_id in zip(messages, ids, strict=True):
         data = message.data
-        wire_type = data.wire_type
-        if wire_type not in destinations:
-            raise UnroutedMessage(wire_type)
+        kind, wire_type = data.kind, data.wire_type
         headers: dict[str, str] = {}
         if message.traceparent:
             headers["traceparent"] = message.traceparent
@@ -104,7 +117,7 @@ def _rows(messages: Sequence[Outgoing], ids: Sequence[UUID]) -> tuple[list[Any],
         log.append(
             (
                 message_id,
-                data.kind,
+                kind,
                 wire_type,
                 data.version,
                 message.source,
@@ -115,10 +128,9 @@ def _rows(messages: Sequence[Outgoing], ids: Sequence[UUID]) -> tuple[list[Any],
                 encode(data).decode(),
             )
         )
-        for destination in destinations[wire_type]:
-            lane = lane_of(destination=destination, message_type=type(data), direction=message.direction).value
+        for destination, lane in known.ways(type(data), message.direction):
             lanes.add(lane)
-            deliveries.append((message_id, destination, lane, data.kind, wire_type, message.subject))
+            deliveries.append((message_id, destination, lane, kind, wire_type, message.subject))
     return (
         [list(column) for column in zip(*log, strict=True)],
         [list(column) for column in zip(*deliveries, strict=True)] if deliveries else [[]] * 6,

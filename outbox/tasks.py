@@ -4,24 +4,16 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from outbox import doorbell, retention
+from outbox import retention
 from outbox import relay as relays
 from outbox.idempotency import prune_expired
-from outbox.models import Lane
 from outbox.selectors import refresh_gauges
 
 
 @shared_task
-def relay(lane: str) -> None:
-    """Deliver what is due in one lane."""
-    relays.run(lane=lane)
-
-
-@shared_task
-def ring_all() -> None:
-    """Ring for every lane: the safety net behind the doorbell."""
-    for lane in Lane.values:
-        doorbell.send(lane)
+def relay(lane: str, linger: float = relays.LINGER_SECONDS) -> None:
+    """Deliver what is due in one lane, and stay awake for `linger` seconds after the last message."""
+    relays.run(lane=lane, linger=linger)
 
 
 @shared_task

@@ -18,7 +18,6 @@ from unfold.enums import ActionVariant
 from outbox.desk import ReadOnlyAdmin, as_json, clock, duration, short
 from sagas.case_actions import ABANDON, RESOLVE, RETRY, SKIP, CaseAction
 from sagas.confirmation import confirm
-from sagas.definition import definitions
 from sagas.desk import (
     Table,
     actions_table,
@@ -32,26 +31,8 @@ from sagas.desk import (
     state_badge,
     steps_table,
 )
+from sagas.filters import NameFilter, OverdueFilter
 from sagas.models import Case, OperatorAction, SagaInstance
-
-
-class NameFilter(admin.SimpleListFilter):
-    """By saga, named without a look at the hot table."""
-
-    title = "saga"
-    parameter_name = "name"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
-        """Name the sagas that this release knows."""
-        return [(name, name) for name in sorted({name for name, _ in definitions()})]
-
-    def queryset(
-        self,
-        request: HttpRequest,  # noqa: ARG002
-        queryset: QuerySet[SagaInstance],
-    ) -> QuerySet[SagaInstance]:
-        """Restrict to one."""
-        return queryset.filter(name=self.value()) if self.value() else queryset
 
 
 @admin.register(SagaInstance)
@@ -64,13 +45,20 @@ class SagaAdmin(ReadOnlyAdmin):
     list_filter = ("status", NameFilter)
     ordering = ("-id",)
     sortable_by = ()
-    fields = (
-        ("state", "reason"),
-        ("name", "version"),
-        ("order", "id"),
-        ("started", "ended"),
-        ("took", "deadline"),
-        ("content",),
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    ("state", "reason"),
+                    ("name", "version"),
+                    ("order", "id"),
+                    ("started", "ended"),
+                    ("took", "deadline"),
+                )
+            },
+        ),
+        ("What its commands are filled from", {"classes": ("collapse",), "fields": ("content",)}),
     )
     change_form_outer_after_template = "desk/tables.html"
 
@@ -129,23 +117,6 @@ class SagaAdmin(ReadOnlyAdmin):
         return as_json(saga.data)
 
 
-class OverdueFilter(admin.SimpleListFilter):
-    """Open and past its due time."""
-
-    title = "due"
-    parameter_name = "due"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
-        """Name the choice."""
-        return [("overdue", "Overdue")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Case]) -> QuerySet[Case]:  # noqa: ARG002
-        """Restrict to what is overdue."""
-        if self.value() != "overdue":
-            return queryset
-        return queryset.filter(status=Case.Status.OPEN, due_at__lt=timezone.now())
-
-
 def _may(name: str) -> Callable[[Any, HttpRequest, Any], bool]:
     def is_allowed(_admin: Any, request: HttpRequest, _object_id: Any = None) -> bool:
         return request.user.has_perm(f"sagas.{name}_case")
@@ -161,7 +132,7 @@ class CaseAdmin(ReadOnlyAdmin):
     search_help_text = "Order id, saga id or message id"
     # Cases are few: people have to work through them.
     paginator = Paginator
-    list_display = ("number", "state", "what", "error_class", "short_order", "owner", "due", "attempts")
+    list_display = ("number", "state", "what", "error_class", "short_order", "owner", "due_in", "attempts")
     list_filter = ("status", OverdueFilter, "resolution", ("step", admin.AllValuesFieldListFilter))
     ordering = ("-status", F("closed_at").desc(nulls_first=True), "due_at", "id")
     sortable_by = ()
@@ -197,8 +168,8 @@ class CaseAdmin(ReadOnlyAdmin):
         hidden = set() if case.saga_id else {"skip"}
         return [each for each in allowed if each.path not in hidden]
 
-    # Methods, not names with a dot: unfold looks those up in the database while it checks the system, which an
-    # empty database does not survive.
+    # Methods, not names with a dot: unfold looks those up in the database while it checks the system, which
+    # fails before the first migration.
     has_retry_case_permission = _may("retry")
     has_skip_case_permission = _may("skip")
     has_resolve_case_permission = _may("resolve")
@@ -305,6 +276,15 @@ class CaseAdmin(ReadOnlyAdmin):
     def due(self, case: Case) -> str:
         """Until when it should be settled."""
         return clock(case.due_at)
+
+    @admin.display(description="due")
+    def due_in(self, case: Case) -> str:
+        """How much time is left, or since when it is overdue; nothing once it is closed."""
+        if case.status == Case.Status.CLOSED:
+            return "-"
+        now = timezone.now()
+        is_overdue = case.due_at < now
+        return f"{duration(case.due_at, now)} ago" if is_overdue else f"in {duration(now, case.due_at)}"
 
     @admin.display(description="closed")
     def closed(self, case: Case) -> str:

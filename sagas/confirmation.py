@@ -11,8 +11,8 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from sagas.case_actions import CaseAction, preview
-from sagas.desk import case_badge, state_badge, steps_table
+from sagas.case_actions import ABANDON, CaseAction, preview
+from sagas.desk import state_badge, steps_table
 from sagas.engine import Refused
 from sagas.instances import UnknownDefinition
 from sagas.models import Case
@@ -59,18 +59,19 @@ def confirm(request: HttpRequest, case: Case, case_action: CaseAction, *, contex
             messages.error(request, f"{case_action.title} is not possible: {refusal}.")
         return _to_case(case)
     context |= {
-        "title": f"{case_action.title}: case {case.pk}",
+        "title": f"{case_action.title}: {case}",
+        "heading": f"{case_action.title}: what will happen",
         "opts": Case._meta,  # noqa: SLF001 - the admin templates ask for it
-        "case": case,
-        "case_state": case_badge(case),
+        "original": case,
         "saga_state": state_badge(case.saga.status) if case.saga else "",
         "next_state": state_badge(ahead.status) if ahead.status else "",
         "action": case_action,
         "effects": ahead.effects,
-        "steps": steps_table(case.saga) if case.saga else None,
+        "table": steps_table(case.saga, title="Steps now") if case.saga else None,
         "form": form,
         "seen": case.saga.updated_at.isoformat() if case.saga else "",
         "case_url": _case_url(case),
+        "variant": "danger" if case_action is ABANDON else "primary",
     }
     return TemplateResponse(request, "sagas/confirm.html", context, status=status)
 

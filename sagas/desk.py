@@ -39,7 +39,7 @@ STATES = {
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under a title, in the form that the table component takes."""
+    """Rows under a title, as the desk's table template takes them."""
 
     title: str
     headers: Sequence[str]
@@ -82,7 +82,7 @@ def order_link(key: UUID) -> SafeString:
     return link(url, key)
 
 
-def steps_table(saga: SagaInstance) -> Table:
+def steps_table(saga: SagaInstance, *, title: str = "Steps") -> Table:
     """Return the steps of a saga in their order."""
     rows = []
     for step in describe(saga)["steps"]:
@@ -100,7 +100,7 @@ def steps_table(saga: SagaInstance) -> Table:
                 step["error"] or "-",
             ]
         )
-    return Table("Steps", ["step", "status", "direction", "started", "ended", "took", "error"], rows)
+    return Table(title, ["step", "status", "direction", "started", "ended", "took", "error"], rows)
 
 
 def messages_table(key: UUID) -> Table:

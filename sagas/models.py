@@ -111,7 +111,7 @@ class Case(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"Case {self.pk}: {self.step or self.destination} of {self.key}"
+        return f"Case {self.pk}"
 
 
 class OperatorAction(models.Model):

@@ -56,9 +56,7 @@ _REPLAYED = OpenApiParameter(
 
 def _problems(**codes: str) -> dict[tuple[int, str], OpenApiResponse]:
     return {
-        (int(name.removeprefix("on_")), "application/problem+json"): OpenApiResponse(
-            _PROBLEM, description=description
-        )
+        (int(name.removeprefix("on_")), "application/problem+json"): OpenApiResponse(_PROBLEM, description=description)
         for name, description in codes.items()
     }
 
@@ -95,9 +93,7 @@ ORDERS = extend_schema_view(
     ),
 )
 ORDER = extend_schema_view(
-    get=extend_schema(
-        operation_id="read_order", responses={200: OrderSerializer, **_problems(on_404=_NOT_FOUND)}
-    )
+    get=extend_schema(operation_id="read_order", responses={200: OrderSerializer, **_problems(on_404=_NOT_FOUND)})
 )
 CANCEL = extend_schema_view(
     post=extend_schema(

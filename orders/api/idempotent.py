@@ -78,6 +78,4 @@ def response_of(*, answer: Answer) -> HttpResponse:
 
 def _rendered(response: Response) -> Answer:
     content_type = response.content_type or "application/json"
-    return Answer(
-        status=response.status_code, body=JSONRenderer().render(response.data), content_type=content_type
-    )
+    return Answer(status=response.status_code, body=JSONRenderer().render(response.data), content_type=content_type)

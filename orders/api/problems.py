@@ -53,9 +53,7 @@ def problem_of(error: DomainError, *, order_url: str = "") -> APIException:
             return NotFound()
         case NotCancellable():
             can_return = {"returns": f"{order_url}/returns"} if error.can_be_returned else {}
-            return Conflict(
-                code="not-cancellable", detail=str(error), order_status=error.status, links=can_return
-            )
+            return Conflict(code="not-cancellable", detail=str(error), order_status=error.status, links=can_return)
         case NotReturnable():
             return Conflict(code="not-returnable", detail=str(error), order_status=error.status)
     return _key_problem(error)

@@ -40,9 +40,7 @@ class StrictSerializer(serializers.Serializer[Any]):
         try:
             value = super().to_internal_value(data)
         except ValidationError as exc:
-            raise ValidationError(
-                {**errors, **exc.detail} if isinstance(exc.detail, dict) else exc.detail
-            ) from exc
+            raise ValidationError({**errors, **exc.detail} if isinstance(exc.detail, dict) else exc.detail) from exc
         if errors:
             raise ValidationError(errors)
         return value

@@ -56,9 +56,7 @@ class OrdersView(ListAPIView[Order]):
         def checkout() -> Answer:
             order = _place(request)
             placed.append(order.id)
-            return rendered(
-                status=202, data=OrderSerializer(order).data, location=order_url(order_id=order.id)
-            )
+            return rendered(status=202, data=OrderSerializer(order).data, location=order_url(order_id=order.id))
 
         answer = answer_request(view=self, request=keyed, operation=checkout)
         wait = preferred_wait(header=request.headers.get("Prefer"))
@@ -113,9 +111,7 @@ class ReturnsView(APIView):
         return _change(self, request, order_id, name="returns", service=take_back)
 
 
-def _change(
-    view: APIView, request: Request, order_id: UUID, *, name: str, service: Callable[[], None]
-) -> HttpResponse:
+def _change(view: APIView, request: Request, order_id: UUID, *, name: str, service: Callable[[], None]) -> HttpResponse:
     """Call the service once for this key and answer with the order as it is then."""
 
     def change() -> Answer:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from config.routing import ROUTING
+from config.schedules import SCHEDULES
 
 PROJECT = Path(__file__).resolve().parents[3]
 DOCS = PROJECT / "docs"
@@ -76,6 +77,10 @@ def test_every_message_is_in_the_reference_with_its_class() -> None:
 
     assert set(ROUTING.types) - listed == set()
     assert classes - listed == set()
+
+
+def test_every_periodic_task_is_in_the_reference() -> None:
+    assert {schedule.task for schedule in SCHEDULES} - _named_in("processes.md") == set()
 
 
 def test_every_page_is_in_the_index() -> None:
