@@ -42,9 +42,7 @@ def count_returned(envelopes: Sequence[Envelope[OrderReturned]]) -> list[Outcome
 
 
 def _count(envelopes: Sequence[Envelope[Any]], outcome: Reached) -> list[Outcome]:
-    services.count_outcome(
-        outcome=outcome, days={envelope.data.order_id: _day(envelope) for envelope in envelopes}
-    )
+    services.count_outcome(outcome=outcome, days={envelope.data.order_id: _day(envelope) for envelope in envelopes})
     return [None] * len(envelopes)
 
 

@@ -45,9 +45,7 @@ class OrdersPerDay(models.Model):
         verbose_name_plural = "orders per day"
         ordering = ("-day", "outcome", "currency")
         constraints = (
-            models.UniqueConstraint(
-                name="analytics_orders_per_day_unique", fields=("day", "outcome", "currency")
-            ),
+            models.UniqueConstraint(name="analytics_orders_per_day_unique", fields=("day", "outcome", "currency")),
             models.CheckConstraint(name="analytics_orders_per_day_counted", condition=Q(orders__gt=0)),
         )
 

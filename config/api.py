@@ -39,6 +39,9 @@ log = structlog.get_logger(__name__)
 PROBLEM_JSON = "application/problem+json"
 # A database that restarts is back within seconds; a client that returns at once only adds to its load.
 RETRY_AFTER_SECONDS = 2
+# So much of a body that is too large is read and thrown away: a client that is cut off while it still sends may
+# never read why.
+DISCARD_BYTES = 1024 * 1024
 # Deeper JSON than this is an attack on the recursion of whoever walks it.
 MAX_DEPTH = 32
 # After a failure of the cache requests pass uncounted for this long, so that a dead one does not slow each of
@@ -156,6 +159,7 @@ class ProblemMiddleware:
             return _bare_problem(411, "Send the body with a Content-Length.")
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         if length.isdecimal() and int(length) > limit:
+            _discard(request, min(int(length), DISCARD_BYTES))
             return _bare_problem(413, f"A body has at most {limit} bytes.")
         throttle = AddressThrottle()
         if not throttle.allow_request(request, None):
@@ -263,6 +267,11 @@ def _redis() -> redis.Redis:
     return redis.Redis.from_url(
         settings.REDIS_URL, socket_timeout=0.25, socket_connect_timeout=0.25, client_name="throttles"
     )
+
+
+def _discard(request: HttpRequest, number: int) -> None:
+    while number > 0 and (data := request.read(min(number, 65_536))):
+        number -= len(data)
 
 
 def _answer(document: dict[str, Any], headers: Mapping[str, str]) -> Response:

@@ -10,8 +10,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from inventory.models import Stock
-from inventory.money import to_text
 from outbox.desk import ReadOnlyAdmin
+from outbox.money import to_text
 
 
 @admin.register(Stock)

@@ -15,7 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from inventory.models import NAME_LENGTH, SKU_LENGTH
-from inventory.money import EXPONENTS, to_minor_units
+from outbox.money import EXPONENTS, to_minor_units
 
 COLUMNS = ("sku", "name", "price", "currency", "stock")
 # Far above any price or pile, and far below what 64 bits hold even when many are added up.
@@ -55,9 +55,7 @@ def read_catalogue(*, path: Path) -> list[CatalogueRow]:
     for line, fields in _read_lines(path=path):
         row = _read_row(line=line, fields=fields)
         if row.sku in lines:
-            raise BadCatalogue(
-                line=line, column="sku", problem=f"{row.sku} is on line {lines[row.sku]} already"
-            )
+            raise BadCatalogue(line=line, column="sku", problem=f"{row.sku} is on line {lines[row.sku]} already")
         lines[row.sku] = line
         rows.append(row)
     if not rows:
@@ -91,9 +89,7 @@ def _check_header(header: list[str]) -> None:
             problem = f"the header must be {','.join(COLUMNS)}, not {','.join(header) or 'empty'}"
             raise BadCatalogue(line=1, column=expected, problem=problem)
     if len(header) > len(COLUMNS):
-        raise BadCatalogue(
-            line=1, column=header[len(COLUMNS)], problem="there is no such column in a catalogue"
-        )
+        raise BadCatalogue(line=1, column=header[len(COLUMNS)], problem="there is no such column in a catalogue")
 
 
 def _read_row(*, line: int, fields: list[str]) -> CatalogueRow:

@@ -23,9 +23,7 @@ def reserve_inventory(envelopes: Sequence[Envelope[ReserveInventory]]) -> list[O
     return [
         InventoryReserved(order_id=command.order_id)
         if refusal is None
-        else InventoryFailed(
-            order_id=command.order_id, reason=refusal.reason, sku=refusal.sku, detail=refusal.detail
-        )
+        else InventoryFailed(order_id=command.order_id, reason=refusal.reason, sku=refusal.sku, detail=refusal.detail)
         for command, refusal in zip(commands, refusals, strict=True)
     ]
 

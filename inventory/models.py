@@ -31,9 +31,7 @@ class Product(models.Model):
         ordering = ("sku",)
         constraints = (
             models.CheckConstraint(name="inventory_product_price_positive", condition=Q(price__gt=0)),
-            models.CheckConstraint(
-                name="inventory_product_currency_code", condition=Q(currency__regex="^[A-Z]{3}$")
-            ),
+            models.CheckConstraint(name="inventory_product_currency_code", condition=Q(currency__regex="^[A-Z]{3}$")),
         )
 
     def __str__(self) -> str:
@@ -52,12 +50,8 @@ class Stock(models.Model):
         verbose_name_plural = "stock"
         constraints = (
             models.CheckConstraint(name="inventory_stock_on_hand_not_negative", condition=Q(on_hand__gte=0)),
-            models.CheckConstraint(
-                name="inventory_stock_reserved_not_negative", condition=Q(reserved__gte=0)
-            ),
-            models.CheckConstraint(
-                name="inventory_stock_adds_up", condition=Q(loaded=F("on_hand") + F("reserved"))
-            ),
+            models.CheckConstraint(name="inventory_stock_reserved_not_negative", condition=Q(reserved__gte=0)),
+            models.CheckConstraint(name="inventory_stock_adds_up", condition=Q(loaded=F("on_hand") + F("reserved"))),
         )
 
     def __str__(self) -> str:
@@ -83,13 +77,10 @@ class Reservation(models.Model):
 
     class Meta:
         constraints = (
-            models.CheckConstraint(
-                name="inventory_reservation_quantity_positive", condition=Q(quantity__gt=0)
-            ),
+            models.CheckConstraint(name="inventory_reservation_quantity_positive", condition=Q(quantity__gt=0)),
             models.CheckConstraint(
                 name="inventory_reservation_held_or_released",
-                condition=Q(status="held", released_at__isnull=True)
-                | Q(status="released", released_at__isnull=False),
+                condition=Q(status="held", released_at__isnull=True) | Q(status="released", released_at__isnull=False),
             ),
         )
 

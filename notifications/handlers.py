@@ -31,9 +31,7 @@ def record_emails(answers: Sequence[tuple[Envelope[OrderOutcome], bool]]) -> lis
     """Write down what went out; nobody waits for an answer."""
     services.record_emails(
         emails=[
-            (envelope.id, envelope.data.order_id, envelope.data.wire_type)
-            for envelope, was_sent in answers
-            if was_sent
+            (envelope.id, envelope.data.order_id, envelope.data.wire_type) for envelope, was_sent in answers if was_sent
         ]
     )
     return [None] * len(answers)

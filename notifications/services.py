@@ -79,9 +79,7 @@ def _send(dispatch: Dispatch, address: str | None, server: BaseEmailBackend) -> 
 
 def find_addresses(*, customer_ids: Collection[int]) -> dict[int, str]:
     """Return the e-mail addresses that `settings.NOTIFICATIONS_ADDRESS_BOOK` knows, by customer id."""
-    address_book: Callable[[Collection[int]], dict[int, str]] = import_string(
-        settings.NOTIFICATIONS_ADDRESS_BOOK
-    )
+    address_book: Callable[[Collection[int]], dict[int, str]] = import_string(settings.NOTIFICATIONS_ADDRESS_BOOK)
     return address_book(customer_ids)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import OperationalError, connections, transaction
+from django.db import InterfaceError, OperationalError, connections, transaction
 
 from outbox.claims import Claimed, claim_leased, renew, still_held
 from outbox.consumers import Consumer, Effectful, HandlerBroke, Outcome, TransientError
@@ -31,6 +31,10 @@ AHEAD_SECONDS = 0.1
 GATHER_SECONDS = 0.01
 # The pace of calls is a moving average over about so many.
 PACE_MEMORY = 20
+
+
+# What a call may raise without being broken: the outside world, or our own database, is slow or away.
+_PASSING = (TransientError, OperationalError, InterfaceError)
 
 
 class EffectPump:
@@ -183,7 +187,7 @@ def _record(consumer: Consumer, finished: Sequence[tuple[Claimed, Any]], using: 
         if claimed.delivery_id not in held:
             continue
         if isinstance(answer, BaseException):
-            outcomes.append((claimed, Failure.of(answer, bug=not isinstance(answer, TransientError))))
+            outcomes.append((claimed, Failure.of(answer, bug=not isinstance(answer, _PASSING))))
         else:
             answered[type(claimed.known.data)].append((claimed, answer))
     for group in answered.values():

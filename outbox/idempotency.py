@@ -19,7 +19,6 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -201,7 +200,7 @@ def _take_lock(request: KeyedRequest, using: str) -> None:
     scope = json.dumps([request.customer_id, request.endpoint, request.key]).encode()
     number = int.from_bytes(hashlib.sha256(scope).digest()[:8], "big", signed=True)
     with connections[using].cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s::bigint)", [number])
+        cursor.execute(_LOCK, [number])
         (is_taken,) = cursor.fetchone()
     if not is_taken:
         raise KeyInFlight
@@ -209,37 +208,38 @@ def _take_lock(request: KeyedRequest, using: str) -> None:
 
 def _kept(request: KeyedRequest, using: str) -> Answer | None:
     """Return the kept answer. Asked after the lock, for the snapshot must show what its last holder wrote."""
-    row = _row_of(request, using).annotate(is_expired=models.Q(expires_at__lte=Now())).first()
+    with connections[using].cursor() as cursor:
+        cursor.execute(_KEPT, [request.customer_id, request.endpoint, request.key])
+        row = cursor.fetchone()
     if row is None:
         return None
-    if bytes(row.fingerprint) != request.fingerprint:
+    kept_fingerprint, status, location, content_type, body, is_expired = row
+    if bytes(kept_fingerprint) != request.fingerprint:
         raise KeyReused
-    if row.is_expired and not row.location:
-        row.delete()
+    if is_expired and not location:
+        _row_of(request, using).delete()
         return None
-    if row.is_expired or row.body is None:
-        raise KeyExpired(location=row.location)
-    return Answer(
-        status=row.status,
-        body=bytes(row.body),
-        content_type=row.content_type,
-        location=row.location,
-        is_replayed=True,
-    )
+    if is_expired:
+        raise KeyExpired(location=location)
+    return Answer(status=status, body=bytes(body), content_type=content_type, location=location, is_replayed=True)
 
 
 def _keep(request: KeyedRequest, answer: Answer, using: str) -> None:
-    IdempotencyKey.objects.using(using).create(
-        customer_id=request.customer_id,
-        endpoint=request.endpoint,
-        key=request.key,
-        fingerprint=request.fingerprint,
-        status=answer.status,
-        location=answer.location,
-        content_type=answer.content_type,
-        body=answer.body,
-        expires_at=Now() + timedelta(seconds=settings.IDEMPOTENCY_KEY_TTL),
-    )
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            _KEEP,
+            [
+                request.customer_id,
+                request.endpoint,
+                request.key,
+                request.fingerprint,
+                answer.status,
+                answer.location,
+                answer.content_type,
+                answer.body,
+                settings.IDEMPOTENCY_KEY_TTL,
+            ],
+        )
 
 
 def _row_of(request: KeyedRequest, using: str) -> models.QuerySet[IdempotencyKey]:
@@ -253,3 +253,20 @@ _REFUSALS: Mapping[type[DomainError], str] = {
     KeyReused: "reused",
     KeyExpired: "expired",
 }
+
+# A lock that is not waited for, given back with the transaction. Touches no table.
+_LOCK = "SELECT pg_try_advisory_xact_lock(%s::bigint)"
+
+# Index: outbox_idempotencykey_scope. Locks nothing: the key is held already.
+_KEPT = """
+SELECT fingerprint, status, location, content_type, body, body IS NULL OR expires_at <= now()
+FROM outbox_idempotencykey
+WHERE customer_id = %s::bigint AND endpoint = %s AND key = %s
+"""
+
+# Index: outbox_idempotencykey_scope, which is the last word should the lock ever fail. Locks nothing that exists.
+_KEEP = """
+INSERT INTO outbox_idempotencykey
+    (customer_id, endpoint, key, fingerprint, status, location, content_type, body, expires_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, statement_timestamp() + make_interval(secs => %s))
+"""

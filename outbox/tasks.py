@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from outbox import retention
 from outbox import relay as relays
+from outbox import retention
 from outbox.idempotency import prune_expired
 from outbox.selectors import refresh_gauges
 

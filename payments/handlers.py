@@ -39,9 +39,7 @@ def record_charges(answers: Sequence[tuple[Envelope[ChargePayment], ChargeAnswer
 
 def give_up_charge(envelope: Envelope[ChargePayment], error: str) -> PaymentFailed:
     """Say that the charge was not made in time, as far as we know: it is refunded by key all the same."""
-    return PaymentFailed(
-        order_id=envelope.data.order_id, reason="payment_unavailable", detail=error, definite=False
-    )
+    return PaymentFailed(order_id=envelope.data.order_id, reason="payment_unavailable", detail=error, definite=False)
 
 
 def _charge_request(envelope: Envelope[ChargePayment]) -> ChargeRequest:

@@ -47,9 +47,7 @@ class Payment(models.Model):
                 condition=Q(status="charged"),
             ),
             models.CheckConstraint(name="payments_payment_amount_positive", condition=Q(amount__gt=0)),
-            models.CheckConstraint(
-                name="payments_payment_currency_code", condition=Q(currency__regex="^[A-Z]{3}$")
-            ),
+            models.CheckConstraint(name="payments_payment_currency_code", condition=Q(currency__regex="^[A-Z]{3}$")),
             models.CheckConstraint(
                 name="payments_payment_charge_has_reference", condition=~Q(status="charged", reference="")
             ),
@@ -73,9 +71,7 @@ class Refund(models.Model):
     class Meta:
         constraints = (
             models.CheckConstraint(name="payments_refund_amount_positive", condition=Q(amount__gt=0)),
-            models.CheckConstraint(
-                name="payments_refund_currency_code", condition=Q(currency__regex="^[A-Z]{3}$")
-            ),
+            models.CheckConstraint(name="payments_refund_currency_code", condition=Q(currency__regex="^[A-Z]{3}$")),
         )
 
     def __str__(self) -> str:

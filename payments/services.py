@@ -18,8 +18,8 @@ from django.conf import settings
 from django.db import connection
 
 from outbox.consumers import TransientError
+from outbox.outside import NothingDone
 from payments import gateways, selectors, sql
-from payments.gateways.http import NothingDone
 from payments.gateways.protocol import (
     ChargeAnswer,
     ChargeMade,
@@ -84,9 +84,7 @@ def charge_payment(*, request: ChargeRequest, is_retry: bool) -> ChargeAnswer:
 
 def _note_unknown(*, request: ChargeRequest, gateway: str) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(
-            sql.NOTE_UNKNOWN, [request.key, request.order_id, request.amount, request.currency, gateway]
-        )
+        cursor.execute(sql.NOTE_UNKNOWN, [request.key, request.order_id, request.amount, request.currency, gateway])
 
 
 def record_charges(*, charges: Sequence[tuple[ChargeRequest, ChargeAnswer]]) -> None:
@@ -172,9 +170,7 @@ def record_refunds(*, refunds: Sequence[tuple[UUID, Refunded | NothingToRefund]]
 
     Safe to call twice. Raises: LedgersDisagree when a charge is recorded as declined.
     """
-    made = {
-        answer.refund.key: (order_id, answer) for order_id, answer in refunds if isinstance(answer, Refunded)
-    }
+    made = {answer.refund.key: (order_id, answer) for order_id, answer in refunds if isinstance(answer, Refunded)}
     void = [
         answer.charge_key
         for _, answer in refunds

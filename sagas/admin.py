@@ -10,6 +10,7 @@ from django.core.paginator import Paginator
 from django.db.models import F, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.dataclasses import UnfoldAction
 from unfold.decorators import action
@@ -132,6 +133,7 @@ class CaseAdmin(ReadOnlyAdmin):
     search_help_text = "Order id, saga id or message id"
     # Cases are few: people have to work through them.
     paginator = Paginator
+    show_full_result_count = True
     list_display = ("number", "state", "what", "error_class", "short_order", "owner", "due_in", "attempts")
     list_filter = ("status", OverdueFilter, "resolution", ("step", admin.AllValuesFieldListFilter))
     ordering = ("-status", F("closed_at").desc(nulls_first=True), "due_at", "id")
@@ -145,7 +147,7 @@ class CaseAdmin(ReadOnlyAdmin):
         is_closed = obj is not None and obj.status == Case.Status.CLOSED
         return [
             ("state", "step_now"),
-            *([("reason", "reference"), ("closed",)] if is_closed else []),
+            *([("reason",), ("reference", "closed")] if is_closed else []),
             ("order", "saga_page"),
             ("what", "attempts"),
             ("error_class", "fingerprint"),
@@ -264,8 +266,8 @@ class CaseAdmin(ReadOnlyAdmin):
 
     @admin.display(description="saga")
     def saga_page(self, case: Case) -> SafeString | str:
-        """The saga; leads to its page."""
-        return saga_link(case.saga)
+        """The saga, with its state now; leads to its page."""
+        return format_html("{} {}", saga_link(case.saga), state_badge(case.saga.status)) if case.saga else "-"
 
     @admin.display(description="opened")
     def opened(self, case: Case) -> str:

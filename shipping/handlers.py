@@ -25,9 +25,7 @@ def create_shipment(envelope: Envelope[CreateShipment]) -> ShipmentAnswer:
 
 def record_shipments(answers: Sequence[tuple[Envelope[CreateShipment], ShipmentAnswer]]) -> list[Outcome]:
     """Write down the answers and say which parcel is on its way and which was refused."""
-    services.record_shipments(
-        shipments=[(_shipment_request(envelope), answer) for envelope, answer in answers]
-    )
+    services.record_shipments(shipments=[(_shipment_request(envelope), answer) for envelope, answer in answers])
     return [
         ShipmentCreated(order_id=envelope.data.order_id, tracking=answer.tracking)
         if isinstance(answer, ShipmentMade)
@@ -42,9 +40,7 @@ def record_shipments(answers: Sequence[tuple[Envelope[CreateShipment], ShipmentA
 
 def give_up_shipment(envelope: Envelope[CreateShipment], error: str) -> ShipmentFailed:
     """Say that the parcel was not taken in time, as far as we know: it is stopped by key all the same."""
-    return ShipmentFailed(
-        order_id=envelope.data.order_id, reason="shipping_unavailable", detail=error, definite=False
-    )
+    return ShipmentFailed(order_id=envelope.data.order_id, reason="shipping_unavailable", detail=error, definite=False)
 
 
 def _shipment_request(envelope: Envelope[CreateShipment]) -> ShipmentRequest:

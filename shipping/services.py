@@ -20,8 +20,8 @@ from django.conf import settings
 from django.db import connection
 
 from outbox.consumers import TransientError
+from outbox.outside import NothingDone
 from shipping import carriers, selectors, sql
-from shipping.carriers.http import NothingDone
 from shipping.carriers.protocol import ShipmentAnswer, ShipmentMade, ShipmentRequest
 from shipping.contracts import Address
 from shipping.models import Shipment
@@ -85,9 +85,7 @@ def record_shipments(*, shipments: Sequence[tuple[ShipmentRequest, ShipmentAnswe
         request.key: (
             request.key,
             request.order_id,
-            Shipment.Status.CREATED.value
-            if isinstance(answer, ShipmentMade)
-            else Shipment.Status.REFUSED.value,
+            Shipment.Status.CREATED.value if isinstance(answer, ShipmentMade) else Shipment.Status.REFUSED.value,
             answer.carrier,
             answer.tracking if isinstance(answer, ShipmentMade) else "",
             "" if isinstance(answer, ShipmentMade) else answer.code,

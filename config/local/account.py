@@ -51,9 +51,7 @@ def server_account() -> Account | None:
         except KeyError:
             continue
         return Account(name=name, uid=entry.pw_uid, gid=entry.pw_gid)
-    raise LocalStackError(
-        "PostgreSQL cannot run as root and there is no user 'nobody': run this as another user."
-    )
+    raise LocalStackError("PostgreSQL cannot run as root and there is no user 'nobody': run this as another user.")
 
 
 def shelter(*, account: Account) -> Path:
@@ -68,9 +66,7 @@ def shelter(*, account: Account) -> Path:
     name = f"saga-bridge-{hashlib.sha256(os.fsencode(PROJECT)).hexdigest()[:16]}"
     place = Path(tempfile.gettempdir())
     if not account.can_reach(place):
-        raise LocalStackError(
-            f"Set TMPDIR to a folder that the user {account.name!r} can reach: {place} is closed."
-        )
+        raise LocalStackError(f"Set TMPDIR to a folder that the user {account.name!r} can reach: {place} is closed.")
     folder = place / name
     try:
         folder.mkdir(mode=0o755)

@@ -53,13 +53,9 @@ class Row:
 
 def main() -> None:
     """Run the demo. Exits with 0 only if every order ended as scripted and the audit found nothing."""
-    parser = argparse.ArgumentParser(
-        prog="python -m config.local.demo", description="Show the product at work."
-    )
+    parser = argparse.ArgumentParser(prog="python -m config.local.demo", description="Show the product at work.")
     parser.add_argument("--orders", type=int, default=0, help="generated orders beside the scripted ones")
-    parser.add_argument(
-        "--with-parent", action="store_true", help="stop when the program that started this one ends"
-    )
+    parser.add_argument("--with-parent", action="store_true", help="stop when the program that started this one ends")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, _stop)
     if options.with_parent:
@@ -145,9 +141,7 @@ async def _resolve_dead_letter(customer: Customer) -> str:
 
 async def _manage(*arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "manage.py", *arguments]
-    return await asyncio.to_thread(
-        subprocess.run, command, cwd=PROJECT, capture_output=True, text=True, check=False
-    )
+    return await asyncio.to_thread(subprocess.run, command, cwd=PROJECT, capture_output=True, text=True, check=False)
 
 
 @asynccontextmanager
@@ -179,12 +173,7 @@ def _print_table(rows: Sequence[Row]) -> None:
 
 def _audit() -> bool:
     print("Consistency audit:", flush=True)
-    return (
-        subprocess.run(
-            [sys.executable, "manage.py", "audit_consistency"], cwd=PROJECT, check=False
-        ).returncode
-        == 0
-    )
+    return subprocess.run([sys.executable, "manage.py", "audit_consistency"], cwd=PROJECT, check=False).returncode == 0
 
 
 if __name__ == "__main__":

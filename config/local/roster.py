@@ -31,9 +31,7 @@ class Entry:
     @classmethod
     def of(cls, *, role: str, pid: int, stop_signals: Sequence[int]) -> "Entry":
         """Describe a child that nobody has waited for, so that its process id is certainly its own."""
-        return cls(
-            role=role, pid=pid, created_at=psutil.Process(pid).create_time(), stop_signals=tuple(stop_signals)
-        )
+        return cls(role=role, pid=pid, created_at=psutil.Process(pid).create_time(), stop_signals=tuple(stop_signals))
 
     def process(self) -> psutil.Process | None:
         """Return the process if it still runs, None if it is gone or its id belongs to another by now."""

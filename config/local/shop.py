@@ -77,9 +77,7 @@ class Customer:
         page: dict[str, Any] = (await self._send("GET", path, params=parameters)).raise_for_status().json()
         return page
 
-    async def _send(
-        self, method: str, path: str, *, key: str | None = None, **content: Any
-    ) -> httpx.Response:
+    async def _send(self, method: str, path: str, *, key: str | None = None, **content: Any) -> httpx.Response:
         """Send a request, again while nothing certain is known of it: that is what the key is for."""
         headers = self._headers | ({"Idempotency-Key": key} if key else {})
         limit = time.monotonic() + _PATIENCE_SECONDS

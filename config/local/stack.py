@@ -97,9 +97,7 @@ def start_stack(
     return Stack(environment=environment, url=url, admin_password=admin_password, tokens=tokens)
 
 
-def environment_of(
-    *, servers: Mapping[str, str], folder: StateFolder, database: str, is_fresh: bool
-) -> dict[str, str]:
+def environment_of(*, servers: Mapping[str, str], folder: StateFolder, database: str, is_fresh: bool) -> dict[str, str]:
     """Return the whole environment of the product's processes; `is_fresh` forgets the ledger of bank and carrier."""
     ledger = folder.path / f"simulator-{database}.sqlite3"
     if is_fresh:
@@ -151,9 +149,7 @@ def worker_roles(environment: Mapping[str, str]) -> list[Role]:
 def beat_role(environment: Mapping[str, str]) -> Role:
     """Return the process that rings and sweeps by the clock."""
     # No file with its process id: one that a killed beat left behind would stop the next.
-    return _celery(
-        "beat", environment, "beat", "-Sdjango_celery_beat.schedulers:DatabaseScheduler", "--pidfile="
-    )
+    return _celery("beat", environment, "beat", "-Sdjango_celery_beat.schedulers:DatabaseScheduler", "--pidfile=")
 
 
 def _celery(name: str, environment: Mapping[str, str], *arguments: str) -> Role:
@@ -167,6 +163,7 @@ def _python(name: str, environment: Mapping[str, str], *arguments: str) -> Role:
 
 def wait_for_page(supervisor: Supervisor, *, name: str, url: str) -> None:
     """Return once the page is served. Raises `LocalStackError` if its process does not get there."""
+
     def is_served() -> bool:
         try:
             return httpx.get(url, timeout=5).is_success
@@ -192,9 +189,7 @@ def wait_for_workers(supervisor: Supervisor, environment: Mapping[str, str]) -> 
 
     def do_all_answer() -> bool:
         answer = _python("ping", environment, *ping)
-        done = subprocess.run(
-            answer.command, env=answer.environment, cwd=PROJECT, capture_output=True, check=False
-        )
+        done = subprocess.run(answer.command, env=answer.environment, cwd=PROJECT, capture_output=True, check=False)
         return all(name.encode() in done.stdout for name in names)
 
     supervisor.wait_for(name="relay", is_ready=do_all_answer, seconds=_READY_SECONDS)

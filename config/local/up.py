@@ -100,18 +100,12 @@ def _ways_in(stack: Stack) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m config.local.up", description="Run the product on this machine."
-    )
+    parser = argparse.ArgumentParser(prog="python -m config.local.up", description="Run the product on this machine.")
     parser.add_argument("--port", type=int, default=8000, help="of the shop; 0 picks a free one")
     parser.add_argument("--customers", type=_positive, default=1, help="how many customers get a token")
     parser.add_argument("--database", default=DATABASE_NAME, help="name of the embedded database")
-    parser.add_argument(
-        "--fresh", action="store_true", help="begin with an empty embedded database and ledger"
-    )
-    parser.add_argument(
-        "--with-parent", action="store_true", help="stop when the program that started this one ends"
-    )
+    parser.add_argument("--fresh", action="store_true", help="begin with an empty embedded database and ledger")
+    parser.add_argument("--with-parent", action="store_true", help="stop when the program that started this one ends")
     return parser
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rest_framework import serializers
 
 from inventory.models import Product, Stock
-from inventory.money import to_text
+from outbox.money import to_text
 
 
 class PriceSerializer(serializers.Serializer[Product]):

@@ -10,8 +10,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
-from orders.api.money import money
 from orders.models import MAX_LINES, MAX_QUANTITY, Order, OrderLine
+from outbox.money import money
 
 MONEY_SCHEMA = {
     "type": "object",

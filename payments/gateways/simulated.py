@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 import msgspec
 
-from payments.gateways.http import HttpService, UnforeseenAnswer
+from outbox.outside import HttpService, UnforeseenAnswer
 from payments.gateways.protocol import (
     ChargeAnswer,
     ChargeDeclined,

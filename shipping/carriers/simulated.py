@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 import msgspec
 
-from shipping.carriers.http import HttpService, UnforeseenAnswer
+from outbox.outside import HttpService, UnforeseenAnswer
 from shipping.carriers.protocol import ShipmentAnswer, ShipmentMade, ShipmentRefused, ShipmentRequest
 
 

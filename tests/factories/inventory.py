@@ -8,9 +8,7 @@ from inventory.models import Product, Stock
 
 def stocked(sku: str, *, on_hand: int, price: int = 1250, currency: str = "EUR") -> Stock:
     """Offer a product and put pieces of it on hand."""
-    product = Product.objects.create(
-        sku=sku, name=f"The {sku}", price=price, currency=currency, listing_id=uuid7()
-    )
+    product = Product.objects.create(sku=sku, name=f"The {sku}", price=price, currency=currency, listing_id=uuid7())
     return Stock.objects.create(product=product, on_hand=on_hand, reserved=0, loaded=on_hand)
 
 

@@ -47,8 +47,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(result))
         else:
             self.stdout.write(
-                f"products: {loading.products}, new or changed: {loading.listed}, "
-                f"restocked: {loading.restocked}"
+                f"products: {loading.products}, new or changed: {loading.listed}, restocked: {loading.restocked}"
             )
 
 

@@ -11,9 +11,7 @@ pytestmark = pytest.mark.django_db
 
 def test_days_are_listed_and_filtered_by_outcome(admin_client: Client) -> None:
     for outcome, amount in (("created", 111), ("confirmed", 222)):
-        OrdersPerDay.objects.create(
-            day="2026-11-24", outcome=outcome, currency="EUR", orders=1, amount=amount
-        )
+        OrdersPerDay.objects.create(day="2026-11-24", outcome=outcome, currency="EUR", orders=1, amount=amount)
     url = reverse("admin:analytics_ordersperday_changelist")
 
     page = admin_client.get(url, {"outcome__exact": "created"}).content.decode()

@@ -85,9 +85,7 @@ def test_messages_of_one_product_keep_their_order_and_of_two_do_not_wait_for_eac
 
     load("MUG,Mug,13.00,EUR,10")
 
-    keys = list(
-        Message.objects.filter(type="product.listed").order_by("sequence").values_list("ordering_key")
-    )
+    keys = list(Message.objects.filter(type="product.listed").order_by("sequence").values_list("ordering_key"))
     assert keys[0] == keys[2] != keys[1]
 
 

@@ -6,9 +6,9 @@ from uuid_utils.compat import uuid7
 
 from outbox.consumers import TransientError
 from outbox.contracts import Envelope
+from outbox.outside import NothingDone
 from outbox.transactions import InsideTransaction
 from payments.contracts import ChargePayment, PaymentCharged, PaymentFailed
-from payments.gateways.http import NothingDone
 from payments.gateways.protocol import ChargeAnswer, ChargeDeclined, ChargeMade
 from payments.handlers import CONSUMER, charge_payment, give_up_charge, record_charges
 from payments.models import Payment
@@ -24,15 +24,11 @@ def charge(payment_method: str = "pm_card_visa", *, attempt: int = 1) -> Envelop
 
 
 def again(message: Envelope[ChargePayment]) -> Envelope[ChargePayment]:
-    return envelope(
-        message.data, saga_id=message.correlation_id, step="charge-payment", attempt=message.attempt + 1
-    )
+    return envelope(message.data, saga_id=message.correlation_id, step="charge-payment", attempt=message.attempt + 1)
 
 
 def made(message: Envelope[ChargePayment], reference: str = "ch_1") -> ChargeMade:
-    return ChargeMade(
-        gateway="simulated", key=message.step_key, amount=1234, currency="EUR", reference=reference
-    )
+    return ChargeMade(gateway="simulated", key=message.step_key, amount=1234, currency="EUR", reference=reference)
 
 
 def rows() -> list[tuple[object, ...]]:
@@ -47,9 +43,7 @@ def test_a_charge_is_made_and_recorded(bank: Simulator) -> None:
 
     order_id = message.data.order_id
     payment = Payment.objects.get()
-    assert outcome == PaymentCharged(
-        order_id=order_id, amount=1234, currency="EUR", reference=payment.reference
-    )
+    assert outcome == PaymentCharged(order_id=order_id, amount=1234, currency="EUR", reference=payment.reference)
     assert payment.reference.startswith("ch_")
     assert rows() == [(message.step_key, order_id, 1234, "EUR", "charged", "")]
     assert bank.kinds("bank", str(order_id)) == ["charge"]
@@ -107,9 +101,7 @@ def test_a_decline_whose_answer_was_lost_is_found_by_its_key(bank: Simulator) ->
 
 
 @pytest.mark.parametrize("method", ["pm_card_visa", "pm_sim_unavailable"])
-def test_a_bank_that_is_away_is_transient_and_known_to_have_done_nothing(
-    bank: Simulator, method: str
-) -> None:
+def test_a_bank_that_is_away_is_transient_and_known_to_have_done_nothing(bank: Simulator, method: str) -> None:
     bank.control("bank", down=method == "pm_card_visa")
     message = charge(method)
 

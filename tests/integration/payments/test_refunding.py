@@ -6,8 +6,8 @@ from uuid_utils.compat import uuid7
 
 from outbox.consumers import Outcome, Wait
 from outbox.contracts import ACTION, COMPENSATION, Direction, Envelope
+from outbox.outside import UnforeseenAnswer
 from payments.contracts import ChargePayment, PaymentRefunded, RefundPayment
-from payments.gateways.http import UnforeseenAnswer
 from payments.gateways.protocol import ChargeDeclined, ChargeMade, RefundMade, RefundRefused
 from payments.handlers import CONSUMER, charge_payment, record_charges, record_refunds, refund_payment
 from payments.models import Payment, Refund
@@ -59,9 +59,7 @@ def test_a_charge_is_given_back(bank: Simulator, direction: Direction) -> None:
 
     order_id = message.data.order_id
     given_back = Refund.objects.get()
-    assert outcome == PaymentRefunded(
-        order_id=order_id, amount=1234, currency="EUR", reference=given_back.reference
-    )
+    assert outcome == PaymentRefunded(order_id=order_id, amount=1234, currency="EUR", reference=given_back.reference)
     assert (given_back.key, given_back.payment_id) == (command.step_key, message.step_key)
     assert Payment.objects.get().status == "refunded"
     assert bank.kinds("bank", str(order_id)) == ["charge", "refund"]
@@ -166,9 +164,7 @@ def test_a_refused_refund_is_tried_again_and_changes_nothing(bank: Simulator) ->
 
 def test_a_charge_that_is_recorded_but_unknown_to_the_bank_is_for_a_person(bank: Simulator) -> None:
     message = charge()
-    answer = ChargeMade(
-        gateway="simulated", key=message.step_key, amount=1234, currency="EUR", reference="ch_1"
-    )
+    answer = ChargeMade(gateway="simulated", key=message.step_key, amount=1234, currency="EUR", reference="ch_1")
     record_charges([(message, answer)])
 
     with pytest.raises(UnforeseenAnswer, match="404 no_such_charge"):

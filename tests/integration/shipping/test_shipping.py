@@ -7,8 +7,8 @@ from uuid_utils.compat import uuid7
 
 from outbox.consumers import Outcome, TransientError, Wait
 from outbox.contracts import ACTION, COMPENSATION, Direction, Envelope
+from outbox.outside import NothingDone, UnforeseenAnswer
 from outbox.transactions import InsideTransaction
-from shipping.carriers.http import NothingDone, UnforeseenAnswer
 from shipping.carriers.protocol import ShipmentAnswer, ShipmentMade, ShipmentRefused
 from shipping.contracts import (
     Address,
@@ -46,9 +46,7 @@ def again(message: Envelope[CreateShipment]) -> Envelope[CreateShipment]:
     return envelope(message.data, saga_id=message.correlation_id, step="create-shipment", attempt=2)
 
 
-def cancel(
-    message: Envelope[CreateShipment], *, direction: Direction = COMPENSATION
-) -> Envelope[CancelShipment]:
+def cancel(message: Envelope[CreateShipment], *, direction: Direction = COMPENSATION) -> Envelope[CancelShipment]:
     return envelope(
         CancelShipment(order_id=message.data.order_id),
         saga_id=message.correlation_id if direction == COMPENSATION else None,
@@ -67,9 +65,7 @@ def undo(message: Envelope[CancelShipment]) -> Outcome:
     return outcome
 
 
-def made(
-    message: Envelope[CreateShipment], tracking: str = "T1"
-) -> tuple[Envelope[CreateShipment], ShipmentMade]:
+def made(message: Envelope[CreateShipment], tracking: str = "T1") -> tuple[Envelope[CreateShipment], ShipmentMade]:
     return message, ShipmentMade(carrier="simulated", tracking=tracking)
 
 

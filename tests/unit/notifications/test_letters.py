@@ -14,15 +14,11 @@ ORDER = uuid7()
     [
         (
             OrderConfirmed(order_id=ORDER, customer_id=1),
-            Letter(
-                subject="Your order is confirmed", text=f"Your order {ORDER} is confirmed and on its way.\n"
-            ),
+            Letter(subject="Your order is confirmed", text=f"Your order {ORDER} is confirmed and on its way.\n"),
         ),
         (
             OrderReturned(order_id=ORDER, customer_id=1),
-            Letter(
-                subject="Your return is complete", text=f"Your order {ORDER} came back and was refunded.\n"
-            ),
+            Letter(subject="Your return is complete", text=f"Your order {ORDER} came back and was refunded.\n"),
         ),
     ],
 )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orders.api.money import money
+from outbox.money import money
 
 
 @pytest.mark.parametrize(

@@ -31,9 +31,7 @@ def test_the_instant_gateway_says_yes() -> None:
     charge = gateway.charge(
         ChargeRequest(key="k", order_id=order_id, amount=5, currency="EUR", payment_method="pm_card_visa")
     )
-    refund = gateway.refund(
-        RefundRequest(key="r", charge_key="k", order_id=order_id, amount=5, currency="EUR")
-    )
+    refund = gateway.refund(RefundRequest(key="r", charge_key="k", order_id=order_id, amount=5, currency="EUR"))
 
     assert charge == ChargeMade(gateway="instant", key="k", amount=5, currency="EUR", reference="instant-k")
     assert refund == RefundMade(key="r", reference="instant-r")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inventory.money import EXPONENTS, to_minor_units, to_text
+from outbox.money import EXPONENTS, to_minor_units, to_text
 
 
 @pytest.mark.parametrize(

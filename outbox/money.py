@@ -1,4 +1,4 @@
-"""Money as people write it and as inventory counts it: whole minor units of an ISO 4217 currency."""
+"""Money: whole minor units of an ISO 4217 currency inside, a decimal number outside, never a float."""
 
 from __future__ import annotations
 
@@ -25,3 +25,8 @@ def to_text(*, minor_units: int, currency: str) -> str:
     """Return the amount as a decimal number with exactly the currency's decimals."""
     exponent = EXPONENTS[currency]
     return f"{Decimal(minor_units).scaleb(-exponent):.{exponent}f}"
+
+
+def money(*, minor_units: int, currency: str) -> dict[str, str]:
+    """Return `{"amount": "12.34", "currency": "EUR"}` for 1234 minor units of EUR, as the API writes it."""
+    return {"amount": to_text(minor_units=minor_units, currency=currency), "currency": currency}

@@ -68,9 +68,7 @@ class HttpService:
                 raise NothingDone(f"the {self.name} cannot be reached: {error}") from error
             except httpx.TimeoutException as error:
                 outcome = "timeout"
-                raise TransientError(
-                    f"no answer from the {self.name} within {self._timeout_seconds:g} s"
-                ) from error
+                raise TransientError(f"no answer from the {self.name} within {self._timeout_seconds:g} s") from error
             except httpx.TransportError as error:
                 raise TransientError(f"the connection to the {self.name} broke: {error}") from error
             finally:

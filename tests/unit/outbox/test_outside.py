@@ -11,8 +11,8 @@ from django.db import connections
 from prometheus_client import REGISTRY
 
 from outbox.consumers import TransientError
+from outbox.outside import HttpService, NothingDone, UnforeseenAnswer
 from outbox.transactions import InsideTransaction
-from payments.gateways.http import HttpService, NothingDone, UnforeseenAnswer
 
 URL = "http://bank.test/bank"
 
@@ -91,9 +91,7 @@ def test_refusals_are_answers(service: HttpService, status: int, outcome: str) -
 
 
 @respx.mock
-def test_no_call_is_made_while_a_transaction_is_open(
-    service: HttpService, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_call_is_made_while_a_transaction_is_open(service: HttpService, monkeypatch: pytest.MonkeyPatch) -> None:
     route = respx.post(f"{URL}/charges").respond(201, json={})
     monkeypatch.setattr(connections["default"], "in_atomic_block", True)
 

@@ -1,0 +1,36 @@
+"""Let Django empty tables whose triggers refuse TRUNCATE, and leave the triggers on while a test runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.backends.postgresql.operations import DatabaseOperations
+from pytest_django import DjangoDbBlocker
+
+_GUARDS = """
+SELECT c.relname, t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+WHERE t.tgname LIKE '%no_truncate' AND t.tgenabled = 'A'
+"""
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Make the flush after a transactional test switch the guards off, and on again in the same transaction."""
+    flush = DatabaseOperations.sql_flush
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        cursor.execute(_GUARDS)
+        guards = cursor.fetchall()
+
+    def flush_guarded(self: Any, style: Any, tables: Sequence[str], **options: Any) -> list[str]:
+        flushed = flush(self, style, tables, **options)
+        guarded = [(table, trigger) for table, trigger in guards if table in set(tables)]
+        off = [f"ALTER TABLE {table} DISABLE TRIGGER {trigger}" for table, trigger in guarded]
+        on = [f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger}" for table, trigger in guarded]
+        return [*off, *flushed, *on] if flushed else flushed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DatabaseOperations, "sql_flush", flush_guarded)
+        yield
