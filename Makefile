@@ -11,7 +11,6 @@ LOCK_DATE ?= $(shell python3 -c 'import datetime as d; print(d.date.today() - d.
 UNUSED_SERVERS := DATABASE_URL=postgresql://unused/unused REDIS_URL=redis://unused
 PORT ?= 8000
 CUSTOMERS ?= 1
-ORDERS ?= 0
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up test check bench lock
@@ -21,7 +20,7 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/.synced ## run the product end to end and check every order (ORDERS=n adds n generated ones)
-	@exec $(PYTHON) -m config.local.demo --with-parent --orders $(ORDERS)
+	@exec $(PYTHON) -m config.local.demo --with-parent $(if $(ORDERS),--orders $(ORDERS))
 
 up: .venv/.synced ## run the product until Ctrl-C (PORT=8000, CUSTOMERS=1)
 	@exec $(PYTHON) -m config.local.up --with-parent --port $(PORT) --customers $(CUSTOMERS)
@@ -38,8 +37,8 @@ check: .venv/.synced ## lint, format, types, import contracts, migrations, secur
 	$(PYTHON) -m bandit --quiet --configfile pyproject.toml --recursive $(PACKAGES)
 	$(PYTHON) requirements/audit.py
 
-bench: .venv/.synced ## measure orders per second and latency; writes var/bench.json
-	@$(PYTHON) -m bench
+bench: .venv/.synced ## measure orders per second and latency; writes var/bench.json (ORDERS=5000, RATE=20)
+	@exec $(PYTHON) -m bench $(if $(ORDERS),--orders $(ORDERS)) $(if $(RATE),--rate $(RATE))
 
 lock: .venv/.synced ## resolve requirements/*.lock anew (LOCK_DATE=YYYY-MM-DD)
 	$(LOCK) --extra local --group dev --output-file requirements/dev.lock

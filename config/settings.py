@@ -14,6 +14,8 @@ import environ
 import structlog
 from django.core.exceptions import ImproperlyConfigured
 
+from config import unfold
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 
@@ -122,6 +124,7 @@ MIDDLEWARE = [
 
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
+UNFOLD = unfold.UNFOLD
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -164,10 +167,10 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.TokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["config.api.JSONBody"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_PAGINATION_CLASS": "config.api.CursorPages",
-    "DEFAULT_THROTTLE_CLASSES": ["config.api.CustomerThrottle", "config.api.AddressThrottle"],
+    "DEFAULT_THROTTLE_CLASSES": ["config.api.CustomerThrottle"],
     "DEFAULT_THROTTLE_RATES": {
         "customer": env.str("THROTTLE_CUSTOMER", "6000/min"),
         "address": env.str("THROTTLE_ADDRESS", "12000/min"),
@@ -185,6 +188,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "config.api_schema.document_problems",
+    ],
 }
 IDEMPOTENCY_KEY_TTL = int(_number("IDEMPOTENCY_KEY_TTL", 86_400, least=60, most=31_536_000))
 

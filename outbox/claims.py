@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -19,7 +20,10 @@ from outbox.publishing import routing
 
 @dataclass(slots=True)
 class Claimed:
-    """One delivery that this relay works on. `envelope` is None when the message could not be read."""
+    """One delivery that this relay works on. `envelope` is None when the message could not be read.
+
+    `held_until` is the end of the lease by this process's monotonic clock, never later than the database's.
+    """
 
     delivery_id: int
     attempt: int
@@ -32,6 +36,7 @@ class Claimed:
     envelope: Envelope[Any] | None
     unreadable: Exception | None = None
     token: UUID | None = None
+    held_until: float = 0.0
     turned_back: bool = False
 
     @property
@@ -70,13 +75,14 @@ def claim_again(*, delivery_ids: Sequence[int], using: str) -> list[Claimed]:
 def claim_leased(*, consumer: Consumer, lane: str, types: Sequence[str], limit: int, using: str) -> list[Claimed]:
     """Claim due deliveries with a lease, so that they stay ours after the transaction has ended."""
     token = uuid4()
+    held_until = time.monotonic() + settings.RELAY_LEASE_SECONDS
     with connections[using].cursor() as cursor:
         cursor.execute(sql.CLAIM_LEASED, [lane, consumer.name, list(types), limit, token, settings.RELAY_LEASE_SECONDS])
         rows = cursor.fetchall()
     claimed = []
     for row in rows:
         one = _read(row[:-1])
-        one.token, one.turned_back = token, row[-1]
+        one.token, one.held_until, one.turned_back = token, held_until, row[-1]
         claimed.append(one)
     return claimed
 
@@ -90,10 +96,15 @@ def still_held(*, claimed: Sequence[Claimed], using: str) -> set[int]:
 
 def renew(*, claimed: Sequence[Claimed], using: str) -> None:
     """Extend the leases of these deliveries, where they are still ours."""
+    held_until = time.monotonic() + settings.RELAY_LEASE_SECONDS
     with connections[using].cursor() as cursor:
         cursor.execute(
             sql.RENEW, [settings.RELAY_LEASE_SECONDS, [c.delivery_id for c in claimed], [c.token for c in claimed]]
         )
+        held = {row[0] for row in cursor.fetchall()}
+    for one in claimed:
+        if one.delivery_id in held:
+            one.held_until = held_until
 
 
 _read_headers = msgspec.json.Decoder(dict[str, str]).decode
@@ -104,7 +115,7 @@ def _read(row: Sequence[Any]) -> Claimed:
         delivery_id,
         attempt,
         message_id,
-        time,
+        said_at,
         kind,
         wire_type,
         source,
@@ -126,7 +137,7 @@ def _read(row: Sequence[Any]) -> Claimed:
                 id=message_id,
                 source=source,
                 subject=subject,
-                time=time,
+                time=said_at,
                 data=decode(message_type, body),
                 attempt=attempt,
                 correlation_id=correlation_id,

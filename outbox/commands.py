@@ -142,7 +142,10 @@ def _plain(table: Table, rows: Sequence[Sequence[str]]) -> str:
 
 def _boxed(table: Table, rows: Sequence[Sequence[str]]) -> str:
     console = Console()
-    boxed = RichTable(*table.columns, title=table.title or None, title_justify="left")
+    boxed = RichTable(title=table.title or None, title_justify="left")
+    for i, name in enumerate(table.columns):
+        # An id that is cut or broken cannot be copied.
+        boxed.add_column(name, overflow="fold", no_wrap=any(isinstance(row[i], UUID) for row in table.rows))
     for row in rows:
         boxed.add_row(*row)
     with console.capture() as capture:

@@ -22,6 +22,7 @@ from outbox.contracts import Message
 from outbox.inbox import settle_places, take_places
 from outbox.metrics import BATCH, FENCED
 from outbox.outcomes import Failure, settle
+from outbox.transactions import is_passing
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +32,13 @@ AHEAD_SECONDS = 0.1
 GATHER_SECONDS = 0.01
 # The pace of calls is a moving average over about so many.
 PACE_MEMORY = 20
+# A worker that is killed takes a try with it. After so many beyond the policy the message itself is suspected.
+LOST_TRIES = 3
+NO_OUTCOME = Failure("NoOutcome", "its last tries ended without an outcome: the workers died or lost the database")
+
+
+class LeaseOver(TransientError):
+    """The claim is no longer ours, so the call is not made."""
 
 
 # What a call may raise without being broken: the outside world, or our own database, is slow or away.
@@ -69,20 +77,18 @@ class EffectPump:
             claimed = claim_leased(consumer=consumer, lane=lane, types=types, limit=limit, using=using)
             if not claimed:
                 return 0
-            unreadable = [one for one in claimed if one.unreadable is not None]
-            withdrawn = [one for one in claimed if one.unreadable is None and one.turned_back]
-            readable = [one for one in claimed if one.unreadable is None and not one.turned_back]
+            failed = [(one, Failure.of(one.unreadable, permanent=True)) for one in claimed if one.unreadable]
+            known = [one for one in claimed if one.unreadable is None]
+            withdrawn = [one for one in known if one.turned_back]
+            failed += [(one, NO_OUTCOME) for one in known if not one.turned_back and _is_spent(consumer, one)]
+            apart = {one.delivery_id for one in (*withdrawn, *(one for one, _ in failed))}
+            readable = [one for one in known if one.delivery_id not in apart]
             passed = take_places(consumer=consumer, claimed=readable, settled=False, using=using)
-            if unreadable or withdrawn or passed.skipped:
-                settle(
-                    consumer=consumer,
-                    outcomes=[
-                        (one, Failure.of(one.unreadable, permanent=True)) for one in unreadable if one.unreadable
-                    ],
-                    skipped=passed.skipped,
-                    withdrawn=withdrawn,
-                    using=using,
+            if failed or withdrawn or passed.skipped:
+                over = settle(
+                    consumer=consumer, outcomes=failed, skipped=passed.skipped, withdrawn=withdrawn, using=using
                 )
+                settle_places(consumer=consumer, claimed=over, using=using)
         for handler, chunk in _chunks(consumer, passed.fresh):
             self._in_flight[self._pool.submit(_call, handler, chunk)] = (consumer, chunk)
         BATCH.labels(lane).observe(len(claimed))
@@ -112,7 +118,7 @@ class EffectPump:
         """Wait for the calls in flight, record them, and let the threads go."""
         try:
             while self._in_flight:
-                self.collect(seconds=1)
+                self.collect(seconds=settings.RELAY_LEASE_SECONDS / 4)
         finally:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -133,6 +139,10 @@ def _chunks(consumer: Consumer, claimed: Sequence[Claimed]) -> Iterator[tuple[Ef
             yield handler, group[i : i + size]
 
 
+def _is_spent(consumer: Consumer, claimed: Claimed) -> bool:
+    return claimed.attempt > _handler(consumer, claimed).policy.attempts + LOST_TRIES
+
+
 def _call(handler: Effectful, chunk: Sequence[Claimed]) -> tuple[list[Any], float]:
     """Return an answer or an exception for each message of the chunk, and the seconds it took."""
     began = time.monotonic()
@@ -142,6 +152,9 @@ def _call(handler: Effectful, chunk: Sequence[Claimed]) -> tuple[list[Any], floa
 
 def _ask(handler: Effectful, chunk: Sequence[Claimed]) -> list[Any]:
     envelopes = [claimed.known for claimed in chunk]
+    if any(claimed.held_until < time.monotonic() for claimed in chunk):
+        # Another relay may have it by now, or a compensation may have overtaken it.
+        return [LeaseOver("its lease ran out before its turn came")] * len(chunk)
     try:
         if handler.call_together is not None:
             answers = list(handler.call_together(envelopes))
@@ -160,10 +173,11 @@ def _record_or_bisect(consumer: Consumer, finished: Sequence[tuple[Claimed, Any]
     try:
         with transaction.atomic(using=using):
             _record(consumer, finished, using)
-    except OperationalError:
-        # Not recorded, so the lease runs out and the message is looked up by its key and tried again.
-        log.warning("outbox.record.failed", destination=consumer.name, messages=len(finished), exc_info=True)
     except Exception as error:
+        if is_passing(error):
+            # Not recorded, so the lease runs out and the message is looked up by its key and tried again.
+            log.warning("outbox.record.failed", destination=consumer.name, messages=len(finished), exc_info=True)
+            return
         if len(finished) > 1:
             middle = len(finished) // 2
             _record_or_bisect(consumer, finished[:middle], using)

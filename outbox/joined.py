@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import structlog
-from django.db import OperationalError, transaction
+from django.db import transaction
 
 from outbox.claims import Claimed, claim_again, claim_joined
 from outbox.consumers import Consumer, HandlerBroke, Joined, Outcome
@@ -17,6 +17,7 @@ from outbox.contracts import Event
 from outbox.inbox import give_back_places, take_places
 from outbox.metrics import BATCH
 from outbox.outcomes import Failure, settle
+from outbox.transactions import is_passing
 
 log = structlog.get_logger(__name__)
 
@@ -35,13 +36,14 @@ def deliver(*, consumer: Consumer, lane: str, types: Sequence[str], limit: int, 
                 return 0
             ids = [c.delivery_id for c in claimed]
             _handle(consumer, claimed, using)
-    except OperationalError:
-        # A deadlock or a serialization failure: everything rolled back, the next pass claims it again.
+    except Exception as error:
         if not ids:
             raise
-        log.warning("outbox.batch.retried", destination=consumer.name, messages=len(ids), exc_info=True)
-        return 0
-    except Exception as error:  # noqa: BLE001 - a handler's bug must not stop the relay
+        if is_passing(error):
+            # Everything rolled back, the next pass claims it again.
+            log.warning("outbox.batch.retried", destination=consumer.name, messages=len(ids), exc_info=True)
+            return 0
+        # A handler's bug must not stop the relay.
         _bisect(consumer, ids, error, using)
     BATCH.labels(lane).observe(len(ids))
     return len(ids)
@@ -90,7 +92,8 @@ def _bisect(consumer: Consumer, ids: Sequence[int], error: Exception, using: str
                 claimed = claim_again(delivery_ids=half, using=using)
                 if claimed:
                     _handle(consumer, claimed, using)
-        except OperationalError:
-            log.warning("outbox.batch.retried", destination=consumer.name, messages=len(half), exc_info=True)
         except Exception as half_error:  # noqa: BLE001 - as above
-            _bisect(consumer, half, half_error, using)
+            if is_passing(half_error):
+                log.warning("outbox.batch.retried", destination=consumer.name, messages=len(half), exc_info=True)
+            else:
+                _bisect(consumer, half, half_error, using)

@@ -11,6 +11,8 @@ EXPONENTS = {
     "KWD": 3, "MXN": 2, "NOK": 2, "NZD": 2, "OMR": 3, "PLN": 2, "RON": 2, "SAR": 2, "SEK": 2, "SGD": 2,
     "THB": 2, "TND": 3, "TRY": 2, "TWD": 2, "UAH": 2, "USD": 2, "VND": 0, "ZAR": 2,
 }  # fmt: skip
+# Of a currency that is not listed, as another context may name it in an event.
+USUAL_EXPONENT = 2
 
 
 def to_minor_units(*, amount: Decimal, currency: str) -> int:
@@ -22,8 +24,8 @@ def to_minor_units(*, amount: Decimal, currency: str) -> int:
 
 
 def to_text(*, minor_units: int, currency: str) -> str:
-    """Return the amount as a decimal number with exactly the currency's decimals."""
-    exponent = EXPONENTS[currency]
+    """Return the amount as a decimal number with exactly the currency's decimals, two for an unlisted one."""
+    exponent = EXPONENTS.get(currency, USUAL_EXPONENT)
     return f"{Decimal(minor_units).scaleb(-exponent):.{exponent}f}"
 
 

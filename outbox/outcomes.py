@@ -15,7 +15,7 @@ from django.db import connections
 
 from outbox import sql
 from outbox.claims import Claimed
-from outbox.consumers import Consumer, Effectful, Handler, Outcome, Retry, RetryPolicy, Wait
+from outbox.consumers import Consumer, Effectful, Handler, HandlerBroke, Outcome, Retry, RetryPolicy, Wait
 from outbox.contracts import Envelope, Event, MessageDeadLettered
 from outbox.metrics import DEAD, DELIVERED
 from outbox.models import Attempt
@@ -39,7 +39,7 @@ class Failure:
     @classmethod
     def of(cls, error: BaseException, *, bug: bool = True, permanent: bool = False) -> Failure:
         """Describe an exception."""
-        return cls(type(error).__name__, str(error)[:ERROR_LENGTH] or repr(error), bug, permanent)
+        return cls(type(error).__name__, _storable(str(error) or repr(error)), bug, permanent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +88,15 @@ def settle(
             case None:
                 done.append(claimed.delivery_id)
             case Wait():
-                rest = Failure("", outcome.reason)
+                rest = Failure("", _storable(outcome.reason))
                 held.append(_Held(claimed, claimed.attempt - 1, outcome.delay, "wait", rest, ""))
             case Retry():
-                _decide(consumer, claimed, Failure(outcome.error_class, outcome.error), held, replies, done)
+                failure = Failure(outcome.error_class, _storable(outcome.error))
+                _decide(consumer, claimed, failure, held, replies, done)
             case Failure():
                 _decide(consumer, claimed, outcome, held, replies, done)
+            case _:
+                raise HandlerBroke(f"{consumer.name} returned {outcome!r} for {claimed.wire_type}")
     for claimed in withdrawn:
         why = Failure("Withdrawn", "its compensation already waits")
         held.append(_Held(claimed, claimed.attempt, timedelta(), Attempt.Decision.WITHDRAWN, why, ""))
@@ -108,6 +111,11 @@ def settle(
     _count(consumer, outcomes, skipped, held)
     finished = set(done)
     return [claimed for claimed, _ in outcomes if claimed.delivery_id in finished]
+
+
+def _storable(text: str) -> str:
+    """Return what the database can hold of a text: whatever an outside world has put into it must not stop a relay."""
+    return text[:ERROR_LENGTH].encode(errors="replace").decode().replace("\x00", "?")
 
 
 def _decide(

@@ -126,6 +126,7 @@ RENEW = """
 UPDATE outbox_delivery d SET available_at = now() + make_interval(secs => %s)
 FROM unnest(%b::bigint[], %b::uuid[]) AS u(id, token)
 WHERE d.id = u.id AND d.token = u.token
+RETURNING d.id
 """
 
 # Puts failed deliveries to rest until their next attempt, or for good, and writes the trail. The rows are locked by

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from django.db import connections, transaction
+from django.db import InterfaceError, OperationalError, connections, transaction
+
+# Beginnings of the SQLSTATE of what passes by itself: connection lost, deadlock and serialization failure, out of
+# resources, lock not to be had, server shutting down, system error.
+_PASSING = ("08", "40", "53", "55P03", "57P", "58")
 
 
 class OutsideTransaction(RuntimeError):
@@ -31,3 +35,11 @@ def assert_no_transaction() -> None:
 def on_commit(function: Callable[[], None], using: str) -> None:
     """Call the function once the transaction has committed; its failure never reaches the caller."""
     transaction.on_commit(function, using=using, robust=True)
+
+
+def is_passing(error: Exception) -> bool:
+    """Tell whether it is the database's trouble, which passes by itself, and not that of what was asked of it."""
+    if not isinstance(error, OperationalError | InterfaceError):
+        return False
+    state: str | None = getattr(error.__cause__, "sqlstate", None)
+    return state is None or state.startswith(_PASSING)

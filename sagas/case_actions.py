@@ -38,11 +38,17 @@ class CaseAction:
         """Do it. Returns what came of it. Raises `Refused`."""
         given = {"operator": operator, "reason": form["reason"]}
         if case.saga_id is None:
+            self.require_message_action()
             reference = form.get("reference", "")
             return services.close_message_case(case_id=case.pk, action=self.name, reference=reference, **given)
         if self.needs_reference:
             given["reference"] = form["reference"]
         return self.service(saga_id=case.saga_id, seen_at=form["seen"], **given)
+
+    def require_message_action(self) -> None:
+        """Raise `Refused` when this cannot be done with a case outside any saga."""
+        if not self.is_for_messages:
+            raise Refused("this case belongs to no saga; there is no step to act on")
 
 
 RETRY = CaseAction("retry", "Retry", RetryStuck(), services.retry)
@@ -123,8 +129,7 @@ def _effects(
 
 
 def _of_message(case: Case, action: CaseAction) -> Preview:
-    if not action.is_for_messages:
-        raise Refused("this case belongs to no saga; there is no step to skip")
+    action.require_message_action()
     message = Message.objects.filter(pk=case.message_id).first() if case.message_id else None
     wire_type = message.type if message else "The message"
     if action.name == RETRY.name:

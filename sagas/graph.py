@@ -58,9 +58,11 @@ def _turning(definition: SagaDefinition) -> Iterator[str]:
     for i, group in enumerate(definition.groups[: definition.pivot_at + 1]):
         for step in group:
             if step.action.failure is not None:
-                yield f"{_action(step)} -. {step.action.failure.wire_type} .-> {_before(definition, i)}"
+                beside = [other for other in group if other is not step]
+                back = _all(beside, _compensation) if beside else _before(definition, i)
+                yield f"{_action(step)} -.->|{step.action.failure.wire_type}| {back}"
             if step.compensation is not None:
-                yield f"{_action(step)} -. outcome unknown .-> {_compensation(step)}"
+                yield f"{_action(step)} -.->|outcome unknown| {_compensation(step)}"
 
 
 def _back(definition: SagaDefinition) -> Iterator[str]:

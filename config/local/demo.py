@@ -57,6 +57,10 @@ def main() -> None:
     parser.add_argument("--orders", type=int, default=0, help="generated orders beside the scripted ones")
     parser.add_argument("--with-parent", action="store_true", help="stop when the program that started this one ends")
     options = parser.parse_args()
+    if options.orders < 0:
+        parser.error("--orders must be 0 or more")
+    # SIGINT too: a program started in the background has it ignored.
+    signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)
     if options.with_parent:
         die_with_parent(parent_pid=os.getppid(), death_signal=signal.SIGTERM)
@@ -119,7 +123,7 @@ async def _play(stack: dict[str, Any], *, orders: int) -> list[Row]:
 async def _row(name: str, expected: str, play: Awaitable[str]) -> Row:
     try:
         return Row(name=name, expected=expected, actual=await play)
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, LookupError, ValueError) as error:
         return Row(name=name, expected=expected, actual=f"{type(error).__name__}: {error}")
 
 

@@ -23,7 +23,7 @@ from config.local.roster import Entry, Roster
 
 # A process that ran this long was healthy: its next death is restarted at once.
 _HEALTHY_SECONDS = 10.0
-_LONGEST_PAUSE_SECONDS = 5.0
+_LONGEST_PAUSE_SECONDS = 2.0
 _POLL_SECONDS = 0.02
 
 

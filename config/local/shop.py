@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 ADDRESS = {"name": "Ada Lovelace", "line1": "1 Analytical Way", "city": "Berlin", "postal_code": "10115"}
-_PATIENCE_SECONDS = 60.0
+_PATIENCE_SECONDS = 120.0
 _POLL_SECONDS = 0.25
 _UNSETTLED = {"PENDING", "CANCELLING", "RETURNING"}
 

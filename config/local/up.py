@@ -38,10 +38,10 @@ def main() -> None:
         if options.with_parent:
             die_with_parent(parent_pid=os.getppid(), death_signal=signal.SIGTERM)
         check_options(os.environ)
-        with folder.hold(purpose="make up") as hold:
+        with folder.hold(purpose="the stack") as hold:
             _run(options, hold=hold, folder=folder)
     except _StopRequested:
-        print("Stopped.", flush=True)
+        _say("Stopped.")
     except LocalStackError as error:
         print(error, file=sys.stderr)
         sys.exit(2 if isinstance(error, BadOption | FolderHeld) else 1)
@@ -59,11 +59,11 @@ def _run(options: argparse.Namespace, *, hold: Hold, folder: StateFolder) -> Non
             is_fresh=options.fresh,
         )
         write_privately(folder.up_file, stack.describe(pids=supervisor.pids()))
-        print(_ways_in(stack), flush=True)
+        _say(_ways_in(stack))
         while True:
             for name in supervisor.tend():
                 write_privately(folder.up_file, stack.describe(pids=supervisor.pids()))
-                print(f"{name} had ended; it runs again.", flush=True)
+                _say(f"{name} had ended; it runs again.")
             time.sleep(_TEND_SECONDS)
     finally:
         # A second Ctrl-C must not leave half of it running.
@@ -72,6 +72,14 @@ def _run(options: argparse.Namespace, *, hold: Hold, folder: StateFolder) -> Non
         hold.say_stopping()
         folder.up_file.unlink(missing_ok=True)
         supervisor.stop()
+
+
+def _say(text: str) -> None:
+    """Print; a reader who has gone must not bring the stack down."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _request_stop(_signal: int, _frame: FrameType | None) -> None:

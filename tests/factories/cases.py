@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from uuid import UUID
+from typing import Any
 
+from django.db import transaction
+from django.db.models import QuerySet
 from uuid_utils.compat import uuid7
 
 from inventory.contracts import InventoryReserved
 from orders.contracts import Address, Line, OrderConfirmed, OrderCreated
-from outbox.contracts import ACTION, COMPENSATION, Direction, Event, MessageDeadLettered
-from outbox.models import Attempt, Message
+from outbox.contracts import ACTION, COMPENSATION, Direction, Envelope, Event, MessageDeadLettered
+from outbox.models import Attempt, Delivery, Message
 from payments.contracts import PaymentCharged
 from sagas.handlers import handle
 from sagas.models import Case, SagaInstance
@@ -35,7 +37,7 @@ def running_saga() -> SagaInstance:
         address=Address(name="Ada", line1=STREET, city="London", postal_code="NW1", country="GB"),
     )
     say(created, key=order_id)
-    handle([envelope(created)])
+    _tell(envelope(created))
     return SagaInstance.objects.get(key=order_id)
 
 
@@ -64,14 +66,19 @@ def refused_event() -> Case:
     (message_id,) = say(OrderConfirmed(order_id=order_id, customer_id=1), key=order_id)
     message = Message.objects.get(pk=message_id)
     dead = _kill(message, destination="notifications", error_class="KeyError", error="'name'")
-    handle([envelope(dead, subject=order_id)])
+    _tell(envelope(dead, subject=order_id))
     return Case.objects.get(key=order_id)
 
 
-def is_dead(message_id: UUID | None) -> list[bool]:
-    """Return for each delivery of a message whether it is dead."""
-    statement = "SELECT dead_at IS NOT NULL FROM outbox_delivery WHERE message_id = %s ORDER BY destination"
-    return [dead for (dead,) in execute(statement, message_id)]
+def deliveries_of(case: Case) -> QuerySet[Delivery]:
+    """Return the deliveries of the message behind a case."""
+    assert case.message_id is not None
+    return Delivery.objects.filter(message_id=case.message_id).order_by("destination")
+
+
+def is_dead(case: Case) -> list[bool]:
+    """Return for each delivery of the message behind a case whether it is dead."""
+    return [at is not None for at in deliveries_of(case).values_list("dead_at", flat=True)]
 
 
 def _paid() -> SagaInstance:
@@ -83,7 +90,12 @@ def _paid() -> SagaInstance:
 
 
 def _reply(saga: SagaInstance, event: Event, step: str, direction: Direction = ACTION) -> None:
-    handle([envelope(event, subject=saga.key, saga_id=saga.pk, step=step, direction=direction)])
+    _tell(envelope(event, subject=saga.key, saga_id=saga.pk, step=step, direction=direction))
+
+
+def _tell(event: Envelope[Any]) -> None:
+    with transaction.atomic():
+        handle([event])
 
 
 def _kill(message: Message, *, destination: str, error_class: str, error: str) -> MessageDeadLettered:

@@ -25,7 +25,7 @@ class Command(OperatorCommand):
     def handle(self, *_args: Any, status: str | None, limit: int | None, **_options: Any) -> None:
         """Print one line per saga."""
         sagas = [selectors.describe(saga) for saga in selectors.sagas(status=status)[:limit].iterator()]
-        columns = ("id", "saga", "order_id", "status", "reason", "started_at", "ended_at")
+        columns = ("order_id", "saga", "status", "reason", "started_at", "ended_at")
         self.show(
             sagas,
             Table([name.removesuffix("_at").replace("_id", "") for name in columns], _rows(sagas, columns))

@@ -112,9 +112,7 @@ def test_stages_stop_in_reverse_order(supervisor: Supervisor, folder: StateFolde
     assert (folder.path / "stops").read_text() == "cba"
 
 
-def test_role_that_ignores_the_request_is_killed_after_its_grace(
-    supervisor: Supervisor, folder: StateFolder
-) -> None:
+def test_role_that_ignores_the_request_is_killed_after_its_grace(supervisor: Supervisor, folder: StateFolder) -> None:
     supervisor.start(role("a", IGNORE_STOP, folder, grace_seconds=0.3))
     wait_until((folder.path / "ready-a").exists, supervisor)
     process = psutil.Process(supervisor.pids()["a"])

@@ -228,9 +228,7 @@ def temporary_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to give its server a place of its own")
-def test_root_keeps_data_out_of_a_closed_folder_without_opening_it(
-    folder: StateFolder, temporary_folder: Path
-) -> None:
+def test_root_keeps_data_out_of_a_closed_folder_without_opening_it(folder: StateFolder, temporary_folder: Path) -> None:
     folder.path.parent.chmod(0o700)
 
     with running_servers(folder) as settings:

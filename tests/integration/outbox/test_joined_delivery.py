@@ -1,11 +1,14 @@
 """Claim, handle and settle in one transaction: once in effect, whatever breaks and wherever."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
+import msgspec
+import psycopg
 import pytest
-from django.db import DatabaseError, OperationalError, connection
+from django.db import OperationalError
 from prometheus_client import REGISTRY
 from uuid_utils.compat import uuid7
 
@@ -73,9 +76,9 @@ def metric(name: str, **labels: str) -> float:
     return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
-def dead_letters() -> list[MessageDeadLettered]:
-    rows = Message.objects.filter(type="message.dead_lettered").order_by("sequence")
-    return [MessageDeadLettered(**{**row.payload, "message_id": row.causation_id}) for row in rows]
+def dead_letters(ids: Sequence[UUID]) -> list[MessageDeadLettered]:
+    rows = Message.objects.filter(type="message.dead_lettered", causation_id__in=ids).order_by("sequence")
+    return [msgspec.convert(row.payload, MessageDeadLettered) for row in rows]
 
 
 def test_a_batch_is_handled_at_once_and_in_order(wiring: Wiring) -> None:
@@ -148,8 +151,7 @@ def test_one_guilty_message_of_a_hundred_fails_alone(wiring: Wiring, guilty: int
 
 
 def test_the_guilty_one_is_dead_after_its_attempts_and_says_why(wiring: Wiring) -> None:
-    clerk = Clerk(raising(ValueError("cannot do 7")))  # type: ignore[arg-type]
-    clerk.answer = unless(0, raising(ValueError("cannot do 7")))
+    clerk = Clerk(unless(0, raising(ValueError("cannot do 7"))))
     consumer = wiring.consumer({Noted: clerk.joined(RetryPolicy(attempts=9, bug_attempts=3, base=LONG, cap=LONG))})
     key = uuid7()
     [message_id] = say(Noted(number=0), key=key)
@@ -170,7 +172,7 @@ def test_the_guilty_one_is_dead_after_its_attempts_and_says_why(wiring: Wiring) 
     )
     delivery = Delivery.objects.defer("available_at").get()
     assert (delivery.attempts, delivery.error, delivery.fingerprint) == (3, "cannot do 7", mark)
-    assert dead_letters() == [
+    assert dead_letters([message_id]) == [
         MessageDeadLettered(
             message_id=message_id,
             message_type="test.noted",
@@ -200,7 +202,7 @@ def test_what_cannot_be_read_is_dead_at_once_and_its_neighbours_are_fine(wiring:
     assert waiting() == dead() == [ids[1]]
     error = {"unreadable": "ValidationError", "unknown": "LookupError"}[kind]
     assert trail(ids[1]) == [(1, "dead", error)]
-    assert [letter.message_id for letter in dead_letters()] == [ids[1]]
+    assert [letter.message_id for letter in dead_letters(ids)] == [ids[1]]
 
 
 def test_outcomes_of_one_batch_go_their_own_ways(wiring: Wiring) -> None:
@@ -362,10 +364,7 @@ def test_a_connection_lost_in_the_middle_leaves_all_of_it_for_later(wiring: Wiri
     consumer = wiring.consumer({Noted: clerk.joined()})
     ids = say(*(Noted(number=number) for number in range(10)))
 
-    with pytest.raises(DatabaseError):
-        while True:
-            once(consumer)
-    connection.close()
+    assert once(consumer) == 0
 
     assert waiting() == ids
     assert handled() == set()
@@ -469,6 +468,4 @@ class _Once:
 
 
 def _with_state(sqlstate: str) -> Exception:
-    import psycopg
-
     return psycopg.errors.lookup(sqlstate)("as the server says it")
