@@ -197,6 +197,7 @@ IDEMPOTENCY_KEY_TTL = int(_number("IDEMPOTENCY_KEY_TTL", 86_400, least=60, most=
 
 # --- Celery: a broker message is a doorbell, so it may be lost, doubled or late ----------------------------------
 CELERY_TASK_IGNORE_RESULT = True
+CELERY_RESULT_EXPIRES = None
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {

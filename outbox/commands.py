@@ -142,10 +142,11 @@ def _plain(table: Table, rows: Sequence[Sequence[str]]) -> str:
 
 def _boxed(table: Table, rows: Sequence[Sequence[str]]) -> str:
     console = Console()
-    boxed = RichTable(title=table.title or None, title_justify="left")
-    for i, name in enumerate(table.columns):
-        # An id that is cut or broken cannot be copied.
-        boxed.add_column(name, overflow="fold", no_wrap=any(isinstance(row[i], UUID) for row in table.rows))
+    longest_words = [max(len(word) for cell in column for word in cell.split()) for column in zip(*rows, strict=True)]
+    if sum(longest_words) + 3 * len(longest_words) >= console.width:
+        # A box would have to break words, and an id that is broken cannot be copied.
+        return _plain(table, rows)
+    boxed = RichTable(*table.columns, title=table.title or None, title_justify="left")
     for row in rows:
         boxed.add_row(*row)
     with console.capture() as capture:

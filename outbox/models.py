@@ -68,7 +68,7 @@ class Delivery(models.Model):
     """One message for one destination; deleted when settled, kept with `dead_at` when it could not be delivered.
 
     `id` is its place in the order of its key. `available_at` is due time and lease in one: in the future while a
-    relay works on the row (`token` set), while it rests before a retry (`token` empty), and at infinity when dead.
+    relay works on the row (`token` set), while it rests before a retry (`token` empty), and in the year 9999 when dead.
     """
 
     id = models.BigAutoField(primary_key=True)

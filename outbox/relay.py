@@ -66,6 +66,9 @@ def run(*, lane: str, seconds: float = RUN_SECONDS, linger: float = LINGER_SECON
                     if not last:
                         break
                     idle_since = time.monotonic()
+            else:
+                # Time is up with work at hand: let another run take over, without a wait for the beat.
+                doorbell.call_help(lane)
         finally:
             pump.close()
     return total

@@ -138,7 +138,7 @@ WITH failed AS (
 ), held AS (
     UPDATE outbox_delivery d
     SET attempts = f.attempts,
-        available_at = CASE WHEN f.decision = 'dead' THEN 'infinity' ELSE now() + f.delay END,
+        available_at = CASE WHEN f.decision = 'dead' THEN timestamptz '9999-01-01 00:00+00' ELSE now() + f.delay END,
         dead_at = CASE WHEN f.decision = 'dead' THEN now() END,
         token = NULL, error_class = f.error_class, error = f.error, fingerprint = f.fingerprint
     FROM failed f

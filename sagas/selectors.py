@@ -33,7 +33,7 @@ def find(any_id: UUID) -> SagaInstance:
 
 def sagas(*, status: str | None = None) -> QuerySet[SagaInstance]:
     """Return sagas, newest first; of one status if given."""
-    found = SagaInstance.objects.order_by("-started_at", "-id")
+    found = SagaInstance.objects.order_by("-id")
     return found.filter(status=status) if status else found
 
 

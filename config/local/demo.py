@@ -33,7 +33,7 @@ _TRAFFIC_CUSTOMERS = 12
 _NO_LIMIT = {"THROTTLE_CUSTOMER": "1000000/min", "THROTTLE_ADDRESS": "1000000/min"}
 _CASE_POLL_SECONDS = 1.0
 # Without a terminal, wide enough for a line a row.
-_PLAIN_WIDTH = 130
+_PLAIN_WIDTH = 140
 _RESOLVED = "case, resolved, CANCELLED shipping_refused"
 
 

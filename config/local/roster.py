@@ -6,7 +6,9 @@ began it does: only a process that matches both is ever signalled.
 
 import json
 import signal
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from config.local.folder import write_privately
 # The clock that start times are told by may be set while we run, so equality is too strict. Nothing of ours
 # can have its process id taken over by a stranger that began within this time of it.
 _CLOCK_TOLERANCE_SECONDS = 2.0
+_POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,10 @@ class Entry:
         """Return the process if it still runs, None if it is gone or its id belongs to another by now."""
         try:
             process = psutil.Process(self.pid)
-            if abs(process.create_time() - self.created_at) > _CLOCK_TOLERANCE_SECONDS:
-                return None
-            return process if process.status() != psutil.STATUS_ZOMBIE else None
+            is_ours = abs(process.create_time() - self.created_at) <= _CLOCK_TOLERANCE_SECONDS
         except psutil.NoSuchProcess:
             return None
+        return process if is_ours and not has_ended(process) else None
 
 
 @dataclass(frozen=True)
@@ -76,16 +78,35 @@ class Roster:
             return []
 
 
+def has_ended(process: psutil.Process) -> bool:
+    """Tell whether a process has ended; one whose end nobody has taken notice of (a zombie) has too."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def wait_for_end(processes: Sequence[psutil.Process], *, seconds: float) -> list[psutil.Process]:
+    """Wait until all have ended, or the time is over; return those that still run."""
+    limit = time.monotonic() + seconds
+    while living := [process for process in processes if not has_ended(process)]:
+        if time.monotonic() > limit:
+            break
+        time.sleep(_POLL_SECONDS)
+    return living
+
+
 def _end(process: psutil.Process, *, stop_signals: Sequence[int], grace_seconds: float) -> None:
     try:
         family = process.children(recursive=True)
         for stop_signal in (*stop_signals, signal.SIGKILL):
             process.send_signal(stop_signal)
-            if not psutil.wait_procs([process], timeout=grace_seconds)[1]:
+            if not wait_for_end([process], seconds=grace_seconds):
                 break
     except psutil.NoSuchProcess:
         return
-    orphans = psutil.wait_procs(family, timeout=1.0)[1]
+    orphans = wait_for_end(family, seconds=1.0)
     for orphan in orphans:
-        orphan.kill()
-    psutil.wait_procs(orphans, timeout=grace_seconds)
+        with suppress(psutil.NoSuchProcess):
+            orphan.kill()
+    wait_for_end(orphans, seconds=grace_seconds)

@@ -15,7 +15,7 @@ import pytest
 from config.local.errors import LocalStackError
 from config.local.folder import StateFolder
 from config.local.processes import Role, Supervisor
-from config.local.roster import Entry
+from config.local.roster import Entry, wait_for_end
 
 NOTE_STOP = """
 import signal, sys, time
@@ -74,7 +74,7 @@ def test_killed_role_runs_again_and_its_orphans_are_gone(supervisor: Supervisor,
     wait_until(ready.exists, supervisor)
 
     assert not first.is_running()
-    assert not psutil.wait_procs([orphan], timeout=10)[1]
+    assert not wait_for_end([orphan], seconds=10)
     assert supervisor.pids()["a"] != first.pid
     noted = json.loads((folder.path / "stack.json").read_text())
     assert [entry["pid"] for entry in noted] == [supervisor.pids()["a"]]

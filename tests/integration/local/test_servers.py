@@ -21,6 +21,7 @@ from config.local.errors import LocalStackError
 from config.local.folder import FolderHeld, StateFolder
 from config.local.postgres import ROLE_NAME
 from config.local.processes import Supervisor
+from config.local.roster import wait_for_end
 from config.local.servers import servers_for_command, start_servers
 
 
@@ -66,7 +67,7 @@ def test_servers_answer_are_durable_and_are_gone_after_the_stop(folder: StateFol
     assert version.startswith("18")
     assert fsync == "on"
     assert settings["SAGA_BRIDGE_EMBEDDED"] == "yes"
-    assert not any(process.is_running() for process in processes)
+    assert not wait_for_end(processes, seconds=20)
     assert json.loads((folder.path / "stack.json").read_text()) == []
 
 
@@ -112,9 +113,8 @@ def test_killed_holder_takes_its_servers_along_and_the_next_start_works(folder: 
         processes = noted_processes(folder)
         holder.kill()
         holder.wait()
-        alive = psutil.wait_procs(processes, timeout=20)[1]
+        assert not wait_for_end(processes, seconds=20)
 
-    assert alive == []
     with running_servers(folder) as settings:
         assert ask(settings, "SELECT to_regclass('kept')") == "kept"
 
@@ -132,7 +132,7 @@ def test_servers_that_a_killed_holder_left_behind_are_ended_by_the_next_start(fo
         with running_servers(folder) as settings:
             assert ask(settings, "SELECT 1") == "1"
 
-    assert not any(process.is_running() for process in processes)
+    assert not wait_for_end(processes, seconds=20)
 
 
 def test_stranger_named_by_a_stale_lock_file_is_neither_signalled_nor_in_the_way(folder: StateFolder) -> None:
@@ -191,7 +191,7 @@ def test_command_starts_servers_for_itself_alone(folder: StateFolder) -> None:
         processes = noted_processes(folder)
         assert ask(dict(os.environ), "SELECT 1") == "1"
 
-    assert not any(process.is_running() for process in processes)
+    assert not wait_for_end(processes, seconds=20)
 
 
 def test_command_uses_the_running_stack(folder: StateFolder, bare_environment: pytest.MonkeyPatch) -> None:

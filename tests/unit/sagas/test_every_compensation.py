@@ -57,9 +57,7 @@ def test_an_operator_lets_it_go_on(definition: SagaDefinition, step: Step, wish:
 
     story.expect_ended("COMPENSATED", reason="second_thoughts")
     undone = {s.order.step for s in story.sent if s.order.direction == COMPENSATION}
-    assert undone == {
-        s.name for group in definition.groups[: definition.group_of(step.name) + 1] for s in group
-    }
+    assert undone == {s.name for group in definition.groups[: definition.group_of(step.name) + 1] for s in group}
 
 
 @each(BEFORE_PIVOT)
@@ -117,9 +115,7 @@ def test_a_fresh_attempt_is_a_new_step_on_the_wire(definition: SagaDefinition, s
 
 
 @each(FROM_PIVOT)
-def test_a_fresh_attempt_from_the_pivot_on_is_a_new_step_on_the_wire(
-    definition: SagaDefinition, step: Step
-) -> None:
+def test_a_fresh_attempt_from_the_pivot_on_is_a_new_step_on_the_wire(definition: SagaDefinition, step: Step) -> None:
     story = given(definition).started_by(sample(definition.started_by)).reach(step.name)
     for generation in (2, 3):
         story.dead_letter(to=step.action).operator(RetryStuck(fresh=frozenset({step.name})))
@@ -140,12 +136,7 @@ def test_nothing_is_there_to_be_retried_while_all_goes_well(definition: SagaDefi
 
 @pytest.mark.parametrize("definition", CLOSED)
 def test_a_close_that_fails_waits_for_a_person(definition: SagaDefinition) -> None:
-    story = (
-        given(definition)
-        .started_by(sample(definition.started_by))
-        .expect_anything()
-        .cancel("second_thoughts")
-    )
+    story = given(definition).started_by(sample(definition.started_by)).expect_anything().cancel("second_thoughts")
     assert definition.on_compensated is not None
     story.reach(CLOSE).dead_letter(to=definition.on_compensated).expect_stuck(CLOSE)
 
@@ -157,12 +148,7 @@ def test_a_close_that_fails_waits_for_a_person(definition: SagaDefinition) -> No
 
 @pytest.mark.parametrize("definition", CLOSED)
 def test_a_close_that_hangs_waits_for_a_person(definition: SagaDefinition) -> None:
-    story = (
-        given(definition)
-        .started_by(sample(definition.started_by))
-        .expect_anything()
-        .cancel("second_thoughts")
-    )
+    story = given(definition).started_by(sample(definition.started_by)).expect_anything().cancel("second_thoughts")
 
     story.reach(CLOSE).deadline_passes()
 

@@ -150,9 +150,7 @@ def test_a_dead_letter_from_the_pivot_on_waits_for_a_person(definition: SagaDefi
 
 
 @each(FROM_PIVOT)
-def test_a_missed_deadline_from_the_pivot_on_waits_for_a_person(
-    definition: SagaDefinition, step: Step
-) -> None:
+def test_a_missed_deadline_from_the_pivot_on_waits_for_a_person(definition: SagaDefinition, step: Step) -> None:
     story = reached(definition, step)
 
     story.deadline_passes()
@@ -171,9 +169,7 @@ def test_a_late_answer_frees_a_stuck_step(definition: SagaDefinition, step: Step
 
 
 @each(FROM_PIVOT)
-@pytest.mark.parametrize(
-    ("wish", "status"), [(SkipStuck(), "SKIPPED"), (ResolveStuck(), "RESOLVED")], ids=str
-)
+@pytest.mark.parametrize(("wish", "status"), [(SkipStuck(), "SKIPPED"), (ResolveStuck(), "RESOLVED")], ids=str)
 def test_an_operator_goes_on_without_a_stuck_step(
     definition: SagaDefinition, step: Step, wish: Wish, status: str
 ) -> None:
