@@ -59,7 +59,8 @@ def _prepare(count: int, *, told: bool) -> list[tuple[UUID, int]]:
         cursor.execute(
             "INSERT INTO orders_order "
             "(id, customer_id, amount, currency, payment_method, shipping_address, items_hash, guard_window) "
-            "SELECT x, n, %s, 'EUR', 'pm_card_visa', '{}', n, tstzrange(now(), now() + interval '1 s') "
+            "SELECT x, n, %s, 'EUR', 'pm_card_visa', '{}', hashtextextended(x::text, 0), "
+            "tstzrange(now(), now() + interval '1 s') "
             "FROM unnest(%b::uuid[]) WITH ORDINALITY AS u(x, n)",
             [AMOUNT, ids],
         )

@@ -191,7 +191,8 @@ class WindowThrottle(SimpleRateThrottle):
         self._wait = self.duration - now % self.duration
         try:
             return self._count(f"{name}:{int(now // self.duration)}") <= self.num_requests
-        except redis.RedisError as error:
+        except (redis.RedisError, OSError, ValueError) as error:
+            # ValueError: a socket that timed out on another thread is closed under the reader's feet.
             WindowThrottle._silent_until = time.monotonic() + THROTTLE_SILENCE_SECONDS
             THROTTLE_FAILURES.inc()
             log.warning("api.throttle.passed", error=type(error).__name__)

@@ -8,6 +8,7 @@ with a parent, again after a fork.
 from __future__ import annotations
 
 import os
+import threading
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -40,6 +41,8 @@ class HttpService:
         self._base_url = base_url
         self._timeout_seconds = timeout_seconds
         self._client: tuple[int, httpx.Client] | None = None
+        # Making a client costs tens of milliseconds; all threads of a fresh worker ask for it at once.
+        self._opening = threading.Lock()
 
     def call(
         self,
@@ -79,11 +82,12 @@ class HttpService:
 
     def _open_client(self) -> httpx.Client:
         process = os.getpid()
-        if self._client is None or self._client[0] != process:
-            limits = httpx.Limits(max_connections=None, max_keepalive_connections=_IDLE_CONNECTIONS)
-            client = httpx.Client(base_url=self._base_url, timeout=self._timeout_seconds, limits=limits)
-            self._client = (process, client)
-        return self._client[1]
+        with self._opening:
+            if self._client is None or self._client[0] != process:
+                limits = httpx.Limits(max_connections=None, max_keepalive_connections=_IDLE_CONNECTIONS)
+                client = httpx.Client(base_url=self._base_url, timeout=self._timeout_seconds, limits=limits)
+                self._client = (process, client)
+            return self._client[1]
 
     def _unavailable(self, status: int) -> TransientError:
         is_known = status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)

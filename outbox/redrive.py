@@ -21,37 +21,51 @@ class ReplayRefused(ValueError):
     """A replay that cannot be done; the text says why."""
 
 
-def redrive(*, message_ids: Collection[UUID], using: str = "default") -> set[UUID]:
+def redrive(*, message_ids: Collection[UUID], destination: str | None = None, using: str = "default") -> set[UUID]:
     """Give dead deliveries of these messages fresh attempts, now. Returns the messages that have any delivery.
 
-    A message that is not returned has nothing left to send again. Safe to call twice. The caller's transaction.
+    With a destination, only deliveries to it. A message that is not returned has nothing left to send again. Safe
+    to call twice. The caller's transaction.
     """
     require_transaction(using)
+    chosen = [list(message_ids), destination, destination]
     with connections[using].cursor() as cursor:
         cursor.execute(
             """
             UPDATE outbox_delivery
             SET attempts = 0, dead_at = NULL, token = NULL, available_at = now()
-            WHERE message_id = ANY(%s) AND dead_at IS NOT NULL
+            WHERE message_id = ANY(%s) AND (%s::text IS NULL OR destination = %s::text) AND dead_at IS NOT NULL
             RETURNING lane
             """,
-            [list(message_ids)],
+            chosen,
         )
         lanes = {row[0] for row in cursor.fetchall()}
-        cursor.execute("SELECT message_id FROM outbox_delivery WHERE message_id = ANY(%s)", [list(message_ids)])
+        cursor.execute(
+            """
+            SELECT message_id FROM outbox_delivery
+            WHERE message_id = ANY(%s) AND (%s::text IS NULL OR destination = %s::text)
+            """,
+            chosen,
+        )
         present = {row[0] for row in cursor.fetchall()}
     if lanes:
         on_commit(lambda: doorbell.ring(lanes), using)
     return present
 
 
-def discard(*, message_ids: Collection[UUID], using: str = "default") -> int:
-    """Delete dead deliveries of these messages: a person has decided. The log keeps message and attempts."""
+def discard(*, message_ids: Collection[UUID], destination: str | None = None, using: str = "default") -> int:
+    """Delete dead deliveries of these messages: a person has decided. The log keeps message and attempts.
+
+    With a destination, only deliveries to it. Returns how many. The caller's transaction.
+    """
     require_transaction(using)
     with connections[using].cursor() as cursor:
         cursor.execute(
-            "DELETE FROM outbox_delivery WHERE message_id = ANY(%s) AND dead_at IS NOT NULL",
-            [list(message_ids)],
+            """
+            DELETE FROM outbox_delivery
+            WHERE message_id = ANY(%s) AND (%s::text IS NULL OR destination = %s::text) AND dead_at IS NOT NULL
+            """,
+            [list(message_ids), destination, destination],
         )
         return int(cursor.rowcount)
 

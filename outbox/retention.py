@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import connections
+from django.db import OperationalError, connections, transaction
 from django.utils import timezone
 from psycopg import sql as pg
+
+from outbox.transactions import is_passing
 
 log = structlog.get_logger(__name__)
 
@@ -18,13 +21,16 @@ log = structlog.get_logger(__name__)
 DAYS_AHEAD = 14
 # Rows deleted at once: short transactions, little bloat.
 PRUNE_BATCH = 10_000
+# While we wait for the lock on the log, whoever publishes waits behind us; the next run comes within the hour.
+LOCK_PATIENCE = "250ms"
 PARTITION_PREFIX = "outbox_message_"
 
 
 def create_partitions(*, using: str = "default", days: int = DAYS_AHEAD) -> None:
     """Make the message partitions of today and the coming days. Safe to call at any time."""
-    with connections[using].cursor() as cursor:
-        cursor.execute("SELECT outbox_create_partition(CURRENT_DATE + n) FROM generate_series(0, %s) AS n", [days])
+    _change_log(
+        "SELECT outbox_create_partition(CURRENT_DATE + n) FROM generate_series(0, %s) AS n", [days], using=using
+    )
 
 
 def drop_expired(*, using: str = "default", today: date | None = None) -> list[str]:
@@ -40,7 +46,8 @@ def drop_expired(*, using: str = "default", today: date | None = None) -> list[s
         for name, day in _partitions(cursor):
             if day >= oldest or (unsettled is not None and day >= unsettled.date()):
                 continue
-            cursor.execute(pg.SQL("DROP TABLE {}").format(pg.Identifier(name)).as_string(None))
+            if not _change_log(pg.SQL("DROP TABLE {}").format(pg.Identifier(name)).as_string(None), using=using):
+                break
             dropped.append(name)
             log.info("outbox.partition.dropped", partition=name)
     return dropped
@@ -60,6 +67,20 @@ def prune_handled(*, using: str = "default") -> int:
             pruned += cursor.rowcount
             if cursor.rowcount < PRUNE_BATCH:
                 return pruned
+
+
+def _change_log(statement: str, parameters: Sequence[object] = (), *, using: str) -> bool:
+    """Run a statement that locks the whole log for a moment, unless somebody else holds it. Returns whether it ran."""
+    try:
+        with transaction.atomic(using=using), connections[using].cursor() as cursor:
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [LOCK_PATIENCE])
+            cursor.execute(statement, parameters)
+    except OperationalError as error:
+        if not is_passing(error):
+            raise
+        log.warning("outbox.partition.locked", error=str(error))
+        return False
+    return True
 
 
 def _partitions(cursor: Any) -> list[tuple[str, date]]:

@@ -77,11 +77,11 @@ def close_message_case(*, case_id: int, operator: str, action: str, reason: str,
         if case.message_id is None or case.saga_id is not None:
             raise Refused(f"case {case_id} belongs to a saga; act on the saga")
         if action == "retry":
-            if case.message_id not in redrive(message_ids=[case.message_id]):
+            if case.message_id not in redrive(message_ids=[case.message_id], destination=case.destination):
                 raise Refused("its delivery is gone; there is nothing to send again")
             result, resolution = "requested", Case.Resolution.RETRIED
         else:
-            discard(message_ids=[case.message_id])
+            discard(message_ids=[case.message_id], destination=case.destination)
             result = "done"
             resolution = Case.Resolution.RESOLVED if action == "resolve" else Case.Resolution.ABANDONED
         _close([case], resolution, reason, reference)

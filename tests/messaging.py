@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any, ClassVar
 from uuid import UUID
 
+import psycopg
 import pytest
 from django.db import connection, transaction
 from django.db.models import F
@@ -256,3 +257,10 @@ def execute(statement: str, *parameters: object) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return cursor.fetchall() if cursor.description else []
+
+
+def second_connection() -> psycopg.Connection[Any]:
+    """Return a connection to the test's database beside Django's."""
+    wanted = ("host", "port", "user", "password", "dbname")
+    parameters = connection.get_connection_params()
+    return psycopg.connect(**{name: parameters[name] for name in wanted if name in parameters})

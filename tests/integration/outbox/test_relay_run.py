@@ -1,22 +1,22 @@
 """One run of a relay: it drains its lane, lingers for what follows, ends in time, and lives without Redis."""
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-import redis
 from django.db import OperationalError
 from prometheus_client import REGISTRY
 from pytest_django import Settings
 from uuid_utils.compat import uuid7
 
+from config.schedules import SCHEDULES
 from outbox import doorbell, relay
 from outbox.consumers import Outcome
 from outbox.contracts import COMPENSATION, Envelope
 from outbox.models import Lane
 from outbox.tasks import relay as relay_task
-from outbox.tasks import ring_all
 from tests.messaging import Act, Acted, Bank, Clerk, Noted, Undo, Wiring, make_due, refill_bucket, say, waiting
 
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=["outbox"])
@@ -46,10 +46,12 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def _no_redis(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_redis(_calm: None, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Point the doorbell to a port where nobody listens."""
-    nobody = redis.Redis(host="127.0.0.1", port=1, socket_connect_timeout=0.1)
-    monkeypatch.setattr(doorbell, "_client", nobody)
+    with monkeypatch.context() as patch:
+        patch.setattr(settings, "REDIS_URL", "redis://127.0.0.1:1/0")
+        patch.setattr(doorbell, "_client", None)
+        yield
 
 
 def lost() -> float:
@@ -252,20 +254,19 @@ def test_a_relay_rings_for_the_other_lanes_and_not_for_its_own(wiring: Wiring, s
 
 
 def test_a_ring_lost_on_the_way_costs_time_only(wiring: Wiring, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody was rung, the beat rings for every lane, and what is due is delivered."""
+    """Nobody was rung; the beat looks at every lane each second, and what is due is delivered."""
     clerk = Clerk()
-    wiring.consumer({Noted: clerk.joined()})
+    wiring.consumer({Noted: clerk.joined(), Act: clerk.joined(), Undo: clerk.joined()})
     monkeypatch.setattr(doorbell, "ring", lambda lanes: None)
-    say(Noted(number=1))
-    sent: list[str] = []
-    monkeypatch.setattr(doorbell, "send", sent.append)
+    say(Noted(number=1), Act(number=2))
+    say(Undo(number=3), saga_id=uuid7(), step="act", direction=COMPENSATION)
 
-    ring_all()
-    assert sent == ["relay", "effects", "compensations"]
-    monkeypatch.setattr(relay, "LINGER_SECONDS", 0)
-    relay_task("relay")
+    looks = [schedule for schedule in SCHEDULES if schedule.task == "outbox.tasks.relay"]
+    for look in looks:
+        relay_task(*json.loads(look.args))
 
-    assert clerk.numbers == [1]
+    assert {(look.queue, look.every) for look in looks} == {(lane.value, 1) for lane in Lane}
+    assert sorted(clerk.numbers) == [1, 2, 3]
 
 
 def test_a_database_that_is_away_ends_the_run_and_loses_nothing(

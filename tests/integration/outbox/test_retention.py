@@ -1,17 +1,17 @@
 """History is dropped by the day, and never while something of it is unsent."""
 
+import time
 from collections.abc import Iterator
 from datetime import date, timedelta
 from uuid import UUID
 
 import pytest
-from django.db import transaction
 from pytest_django import Settings
 from uuid_utils.compat import uuid7
 
 from outbox.models import InboxEntry, Message
-from outbox.retention import create_partitions, drop_expired, prune_handled
-from tests.messaging import Clerk, Noted, Wiring, drain, execute, make_due, waiting
+from outbox.retention import DAYS_AHEAD, create_partitions, drop_expired, prune_handled
+from tests.messaging import Clerk, Noted, Wiring, drain, execute, make_due, second_connection, waiting
 
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=["outbox"])
 
@@ -129,18 +129,16 @@ def test_today_and_two_weeks_ahead_have_a_partition_each() -> None:
 
 
 def test_the_default_partition_catches_what_has_none_and_is_delivered_from_there(clerk: Clerk) -> None:
-    with transaction.atomic():
-        message_id = said(40, waits=True)
-        assert execute("SELECT tableoid::regclass::text FROM outbox_message WHERE id = %s", message_id) == [
-            ("outbox_message_default",)
-        ]
-        # Its day cannot have a partition any more, and asking for one does no harm.
-        execute("SELECT outbox_create_partition(%s)", day(40))
-        assert execute("SELECT to_regclass(%s)", partition(40)) == [(None,)]
-        drain()
-        transaction.set_rollback(True)
+    message_id = said(40, waits=True)
+    table = execute("SELECT tableoid::regclass::text FROM outbox_message WHERE id = %s", message_id)
+    assert table == [("outbox_message_default",)]
+
+    drain()
 
     assert clerk.numbers == [1]
+    # Its day cannot have a partition any more, and asking for one does no harm.
+    execute("SELECT outbox_create_partition(%s)", day(40))
+    assert execute("SELECT to_regclass(%s)", partition(40)) == [(None,)]
 
 
 def test_what_was_handled_is_forgotten_past_its_own_retention(settings: Settings) -> None:
@@ -151,6 +149,27 @@ def test_what_was_handled_is_forgotten_past_its_own_retention(settings: Settings
     assert prune_handled() == 1
 
     assert list(InboxEntry.objects.values_list("message_id", flat=True)) == [young.message_id]
+
+
+def test_who_reads_the_log_for_hours_holds_up_neither_publishers_nor_the_sweep() -> None:
+    """A dump holds its lock; a sweep that waited for it would make every publisher wait in turn."""
+    far = 30
+    with second_connection() as reader:
+        reader.execute("SELECT 1 FROM outbox_message LIMIT 1")
+
+        begun = time.monotonic()
+        create_partitions(days=far)
+        dropped = drop_expired()
+
+        assert time.monotonic() - begun < 2
+        assert dropped == []
+        assert execute("SELECT to_regclass(%s)", partition(-far)) == [(None,)]
+
+    create_partitions(days=far)
+    assert execute("SELECT to_regclass(%s) IS NOT NULL", partition(-far)) == [(True,)]
+    assert drop_expired() == [partition(days) for days in (9, 8, 7, 6)]
+    for days in range(DAYS_AHEAD + 1, far + 1):
+        execute(f"DROP TABLE {partition(-days)}")
 
 
 def test_no_age_alone_ever_removes_what_waits(clerk: Clerk) -> None:
