@@ -37,10 +37,14 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Outcome: not now, and the attempt does not count."""
+    """Outcome: not now, and the attempt does not count.
+
+    With `steps_aside` the message goes behind all that its key has for this consumer: what it waits for may be there.
+    """
 
     delay: timedelta
     reason: str
+    steps_aside: bool = False
 
 
 Outcome: TypeAlias = Event | Retry | Wait | None

@@ -19,6 +19,9 @@ Direction = Literal["action", "compensation"]
 ACTION: Direction = "action"
 COMPENSATION: Direction = "compensation"
 
+# Between a step's name and the number of the attempt that an operator asked for after a confirmed failure.
+GENERATION_MARK = "~"
+
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
     """Base of every payload. Unknown fields are accepted when read, so that a field can be added in peace."""
@@ -97,6 +100,12 @@ class Envelope(msgspec.Struct, Generic[M_co], frozen=True, kw_only=True):
         """The idempotency key for the outside world: the same for every retry of this step and direction."""
         key = f"{self.subject}-{self.correlation_id}-{self.step}"
         return key if self.direction != COMPENSATION else f"{key}-{COMPENSATION}"
+
+    @property
+    def action_key(self) -> str:
+        """Of a compensation: the `step_key` of the action that it undoes, however often an operator has it sent."""
+        step = (self.step or "").partition(GENERATION_MARK)[0]
+        return f"{self.subject}-{self.correlation_id}-{step}"
 
 
 def encode(message: Message) -> bytes:

@@ -1,14 +1,15 @@
 """Wake a relay after a commit. A ring is a hint: it may be lost, doubled or late, and costs nothing but time then.
 
-Rings are debounced through Redis: while a relay is awake for a lane (it polls and will look once more before it
-sleeps), nobody needs to ring. Beat rings every second all the same, so a lost ring costs a second, not an order.
+Each lane has a bell in Redis, a list that holds one ring at most. A relay with nothing to do listens to it for a
+moment, so that the next step of an order starts within a millisecond and nobody polls. When no relay is awake, a ring
+sends a Celery message too. Beat looks every second all the same: a lost ring costs a second, not an order.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import redis
@@ -20,20 +21,30 @@ from outbox.metrics import DOORBELL_LOST
 
 log = structlog.get_logger(__name__)
 
-# A relay that dies awake leaves its mark behind; after this long others ring again. Beat covers the gap.
+# A relay that dies awake leaves its mark behind; after this long others send for a new one. Beat covers the gap.
 AWAKE_MILLISECONDS = 2_000
 # One call for help in this time: the others need a moment to come.
 HELP_MILLISECONDS = 500
 # After a failed ring stay silent for this long, so that a dead broker does not slow each checkout.
 SILENCE_SECONDS = 1.0
+# Without Redis there is no bell; a relay that wants to listen looks again after this long.
+DEAF_SECONDS = 0.02
 
-_client: redis.Redis | None = None
+# KEYS: bell, mark of an awake relay. ARGV: life of both in milliseconds. Returns 1 when nobody is awake.
+_RING = """
+redis.call('LPUSH', KEYS[1], 1)
+redis.call('LTRIM', KEYS[1], 0, 0)
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+return redis.call('SET', KEYS[2], 1, 'NX', 'PX', ARGV[1]) and 1 or 0
+"""
+
+_clients: dict[float, redis.Redis] = {}
 _silent_until = 0.0
 _awake = threading.local()
 
 
 def ring(lanes: Iterable[str]) -> None:
-    """Send one Celery message per lane, unless its relay is awake already. Never raises."""
+    """Ring the bell of each lane but the caller's own, and send for a relay where none is awake. Never raises."""
     global _silent_until  # noqa: PLW0603 - the back-off of this process
     own: str | None = getattr(_awake, "lane", None)
     wanted = [lane for lane in lanes if lane != own]
@@ -44,7 +55,7 @@ def ring(lanes: Iterable[str]) -> None:
         return
     for lane in wanted:
         try:
-            if _redis().set(_mark(lane), 1, nx=True, px=AWAKE_MILLISECONDS):
+            if _ring(lane, _mark(lane), AWAKE_MILLISECONDS):
                 send(lane)
         except Exception as error:  # noqa: BLE001 - whatever fails here, the beat rings within a second
             _silent_until = time.monotonic() + SILENCE_SECONDS
@@ -55,7 +66,7 @@ def ring(lanes: Iterable[str]) -> None:
 def call_help(lane: str) -> None:
     """Ask for one more relay of a lane: this one found more than a batch can carry. Never raises."""
     try:
-        if _redis().set(f"saga-bridge:help:{lane}", 1, nx=True, px=HELP_MILLISECONDS):
+        if _ring(lane, f"saga-bridge:help:{lane}", HELP_MILLISECONDS):
             send(lane)
     except Exception as error:  # noqa: BLE001 - as above
         log.warning("outbox.doorbell.lost", lane=lane, error=str(error))
@@ -67,34 +78,41 @@ def send(lane: str) -> None:
 
 
 class Watch:
-    """The mark of one awake relay; `keep` renews it, `release` takes it off."""
+    """One relay that is awake: it keeps its mark, listens to the bell, and takes the mark off before it sleeps."""
 
     def __init__(self, lane: str) -> None:
         self._lane = lane
         self._renew_at = 0.0
 
     def keep(self) -> None:
-        """Renew the mark in time; a Redis that is away only costs extra rings."""
+        """Renew the mark in time; a Redis that is away only costs extra messages."""
         now = time.monotonic()
         if now >= self._renew_at:
             self._renew_at = now + AWAKE_MILLISECONDS / 4_000
-            self._try(lambda client: client.set(_mark(self._lane), 1, px=AWAKE_MILLISECONDS))
+            try:
+                _redis().set(_mark(self._lane), 1, px=AWAKE_MILLISECONDS)
+            except (redis.RedisError, OSError):
+                DOORBELL_LOST.inc()
+
+    def listen(self, seconds: float) -> None:
+        """Return when the bell rings, or after so many seconds."""
+        try:
+            _redis(seconds + 1).blpop([_bell(self._lane)], timeout=seconds)
+        except (redis.RedisError, OSError):
+            time.sleep(DEAF_SECONDS)
 
     def release(self) -> None:
-        """Take the mark off: whoever commits from now on rings. Look once more after this."""
+        """Take the mark off: whoever commits from now on sends for a relay. Look once more after this."""
         self._renew_at = 0.0
-        self._try(lambda client: client.delete(_mark(self._lane)))
-
-    def _try(self, call: Callable[[redis.Redis], object]) -> None:
         try:
-            call(_redis())
-        except redis.RedisError:
+            _redis().delete(_mark(self._lane))
+        except (redis.RedisError, OSError):
             DOORBELL_LOST.inc()
 
 
 @contextmanager
 def awake(lane: str) -> Iterator[Watch]:
-    """Mark this thread as the relay of a lane: its own commits do not ring for that lane."""
+    """Mark this thread as a relay of a lane: its own commits do not ring for that lane."""
     watch = Watch(lane)
     _awake.lane = lane
     try:
@@ -104,14 +122,22 @@ def awake(lane: str) -> Iterator[Watch]:
         watch.release()
 
 
-def _redis() -> redis.Redis:
-    global _client  # noqa: PLW0603 - one pool per process
-    if _client is None:
-        _client = redis.Redis.from_url(
-            settings.REDIS_URL, socket_timeout=0.25, socket_connect_timeout=0.25, client_name="doorbell"
+def _ring(lane: str, mark: str, milliseconds: int) -> bool:
+    return bool(_redis().eval(_RING, 2, _bell(lane), mark, milliseconds))
+
+
+def _redis(timeout: float = 0.25) -> redis.Redis:
+    """Return a client that waits so long for an answer, one pool per process."""
+    if timeout not in _clients:
+        _clients[timeout] = redis.Redis.from_url(
+            settings.REDIS_URL, socket_timeout=timeout, socket_connect_timeout=0.25, client_name="doorbell"
         )
-    return _client
+    return _clients[timeout]
 
 
 def _mark(lane: str) -> str:
     return f"saga-bridge:awake:{lane}"
+
+
+def _bell(lane: str) -> str:
+    return f"saga-bridge:bell:{lane}"

@@ -92,7 +92,7 @@ def _bisect(consumer: Consumer, ids: Sequence[int], error: Exception, using: str
                 claimed = claim_again(delivery_ids=half, using=using)
                 if claimed:
                     _handle(consumer, claimed, using)
-        except Exception as half_error:  # noqa: BLE001 - as above
+        except Exception as half_error:
             if is_passing(half_error):
                 log.warning("outbox.batch.retried", destination=consumer.name, messages=len(half), exc_info=True)
             else:

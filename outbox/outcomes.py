@@ -41,6 +41,11 @@ class Failure:
         """Describe an exception."""
         return cls(type(error).__name__, _storable(str(error) or repr(error)), bug, permanent)
 
+    @classmethod
+    def told(cls, outcome: Retry) -> Failure:
+        """Take over what a handler says."""
+        return cls(outcome.error_class, _storable(outcome.error))
+
 
 @dataclass(frozen=True, slots=True)
 class _Held:
@@ -90,11 +95,9 @@ def settle(
             case Wait():
                 rest = Failure("", _storable(outcome.reason))
                 held.append(_Held(claimed, claimed.attempt - 1, outcome.delay, "wait", rest, ""))
-            case Retry():
-                failure = Failure(outcome.error_class, _storable(outcome.error))
+            case Retry() | Failure():
+                failure = Failure.told(outcome) if isinstance(outcome, Retry) else outcome
                 _decide(consumer, claimed, failure, held, replies, done)
-            case Failure():
-                _decide(consumer, claimed, outcome, held, replies, done)
             case _:
                 raise HandlerBroke(f"{consumer.name} returned {outcome!r} for {claimed.wire_type}")
     for claimed in withdrawn:
@@ -102,10 +105,14 @@ def settle(
         held.append(_Held(claimed, claimed.attempt, timedelta(), Attempt.Decision.WITHDRAWN, why, ""))
         done.append(claimed.delivery_id)
 
+    aside = [claimed.delivery_id for claimed, outcome in outcomes if isinstance(outcome, Wait) and outcome.steps_aside]
+
     publish(replies, using=using)
     with connections[using].cursor() as cursor:
         if held:
             cursor.execute(sql.HOLD_BACK, _columns(held))
+        if aside:
+            cursor.execute(sql.STEP_ASIDE, [aside])
         if done:
             cursor.execute(sql.SETTLE, [done])
     _count(consumer, outcomes, skipped, held)

@@ -1,7 +1,7 @@
 """The relay of one lane: look what is due, hand it on, until nothing is left. Adaptive, and safe in any number.
 
-It lingers for a moment after the last message, since the next step of the same order usually comes within
-milliseconds; while it lingers nobody needs to ring.
+It lingers for a moment after the last message, listening to the bell, since the next step of the same order usually
+comes within milliseconds.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from outbox.models import Lane
 
 # One run ends after this long, so that Celery can shut down, and a stuck process is told from a busy one.
 RUN_SECONDS = 20.0
-# How long it stays awake with nothing to do; below a beat, above any local hop.
-LINGER_SECONDS = 0.25
-# Between two looks while it lingers: the latency of a hop against a percent or two of a core.
+# How long it stays awake with nothing to do: listening costs nothing, a new Celery message some milliseconds.
+LINGER_SECONDS = 1.0
+# While it listens it looks this often all the same: a retry that comes due rings no bell.
+LISTEN_SECONDS = 0.2
+# Between two looks while the global limit holds compensations back.
 PAUSE_SECONDS = 0.003
 # While calls are in flight it waits for the first answer, but looks for new work this often.
 LOOK_SECONDS = 0.005
@@ -58,7 +60,7 @@ def run(*, lane: str, seconds: float = RUN_SECONDS, linger: float = LINGER_SECON
                 if claimed + pump.collect(seconds=0 if claimed else LOOK_SECONDS) or pump.busy:
                     idle_since = time.monotonic()
                 elif time.monotonic() - idle_since < linger:
-                    time.sleep(PAUSE_SECONDS)
+                    watch.listen(LISTEN_SECONDS)
                 else:
                     watch.release()
                     last = _deliver_due(sources, lane, pump, using)

@@ -69,7 +69,7 @@ def prune_handled(*, using: str = "default") -> int:
                 return pruned
 
 
-def _change_log(statement: str, parameters: Sequence[object] = (), *, using: str) -> bool:
+def _change_log(statement: str, parameters: Sequence[int] = (), *, using: str) -> bool:
     """Run a statement that locks the whole log for a moment, unless somebody else holds it. Returns whether it ran."""
     try:
         with transaction.atomic(using=using), connections[using].cursor() as cursor:

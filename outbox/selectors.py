@@ -74,6 +74,15 @@ def messages_of(*, ordering_key: UUID, using: str = "default") -> QuerySet[Messa
     return Message.objects.using(using).filter(ordering_key=ordering_key).order_by("sequence")
 
 
+def last_commands(
+    *, ordering_keys: Collection[UUID], using: str = "default"
+) -> dict[tuple[UUID | None, str, str], UUID]:
+    """Return the last command for each saga, step on the wire and direction under these keys."""
+    said = Message.objects.using(using).filter(ordering_key__in=ordering_keys, kind="command", headers__has_key="step")
+    rows = said.order_by("sequence").values_list("correlation_id", "headers", "id")
+    return {(saga_id, headers["step"], headers["direction"]): message_id for saga_id, headers, message_id in rows}
+
+
 def attempts_of(*, ordering_key: UUID, using: str = "default") -> QuerySet[Attempt]:
     """Return the failed attempts under one ordering key, in order."""
     return Attempt.objects.using(using).filter(ordering_key=ordering_key).order_by("id")

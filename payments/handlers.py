@@ -55,12 +55,11 @@ def _charge_request(envelope: Envelope[ChargePayment]) -> ChargeRequest:
 
 def refund_payment(envelope: Envelope[RefundPayment]) -> services.RefundAnswer:
     """Give back what the order was charged: as a compensation by the key of the step that it undoes."""
-    key = envelope.step_key
     is_compensation = envelope.direction == COMPENSATION
     return services.refund_payment(
-        key=key,
+        key=envelope.step_key,
         order_id=envelope.data.order_id,
-        charge_key=key.removesuffix(f"-{COMPENSATION}") if is_compensation else None,
+        charge_key=envelope.action_key if is_compensation else None,
         is_retry=envelope.attempt > 1,
     )
 

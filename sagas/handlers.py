@@ -105,7 +105,9 @@ def _turn_away(turned_away: Sequence[tuple[Envelope[Any], Loaded]], changes: Cha
         if (new.instance.key, new.definition.name) in known:
             DUPLICATES.inc()
         elif new.definition.on_conflict == "wait":
-            outcomes[envelope.id] = Wait(LOCK_WAIT, f"another saga holds the lock {new.definition.lock!r}")
+            # The answers that the other saga waits for come under the same key: let them pass.
+            reason = f"another saga holds the lock {new.definition.lock!r}"
+            outcomes[envelope.id] = Wait(LOCK_WAIT, reason, steps_aside=True)
         else:
             refusal = f"{new.definition.name} was refused: another saga holds the lock {new.definition.lock!r}"
             changes.cases.append(

@@ -6,6 +6,7 @@ what came of it: an effect that another process has yet to bring about is "reque
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -16,13 +17,15 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from outbox.redrive import discard, redrive
+from outbox.selectors import last_commands
 from sagas import engine, sql
+from sagas.definition import definitions
 from sagas.engine import Refused
 from sagas.inputs import Abandon, CancelRequested, DeadlinePassed, Input, ResolveStuck, RetryStuck, SkipStuck
 from sagas.instances import CaseFile, Changes, Loaded, database_now, load
 from sagas.models import Case, OperatorAction, SagaInstance
 from sagas.selectors import describe
-from sagas.states import LIVE, StepStatus
+from sagas.states import LIVE, StepStatus, wire_step
 
 log = structlog.get_logger(__name__)
 
@@ -103,11 +106,12 @@ def sweep_deadlines(*, limit: int = 500) -> int:
     with transaction.atomic():
         ids = _overdue(limit)
         changes = Changes(database_now())
+        stuck: list[tuple[Loaded, str]] = []
         for loaded in load(ids).values():
             decision = engine.decide(loaded.definition, loaded.instance, DeadlinePassed(), changes.now)
             changes.apply(loaded, decision, cause=None)
-            for name in decision.stuck:
-                changes.cases.append(_deadline_case(loaded, name))
+            stuck += [(loaded, name) for name in decision.stuck]
+        changes.cases += _deadline_cases(stuck)
         changes.write()
     if ids:
         log.warning("sagas.deadlines.missed", sagas=len(ids))
@@ -193,22 +197,32 @@ def _require(reason: str) -> None:
         raise ReasonMissing("give a reason: the next person will read it")
 
 
-def _deadline_case(loaded: Loaded, name: str) -> CaseFile:
-    state = loaded.instance.steps[name]
-    return CaseFile(
-        key=loaded.instance.key,
-        error_class="DeadlinePassed",
-        error=f"step {name} ({state.direction}) has had no answer since {state.started_at}",
-        fingerprint=f"deadline:{loaded.definition.name}:{name}",
-        saga_id=loaded.instance.id,
-        step=name,
-        direction=state.direction,
-    )
+def _deadline_cases(stuck: Sequence[tuple[Loaded, str]]) -> list[CaseFile]:
+    """Return the cases of steps without an answer, each with the command that may still be on its way."""
+    if not stuck:
+        return []
+    commands = last_commands(ordering_keys=[loaded.instance.key for loaded, _ in stuck])
+    cases = []
+    for loaded, name in stuck:
+        state = loaded.instance.steps[name]
+        case = CaseFile(
+            key=loaded.instance.key,
+            error_class="DeadlinePassed",
+            error=f"step {name} ({state.direction}) has had no answer since {state.started_at}",
+            fingerprint=f"deadline:{loaded.definition.name}:{name}",
+            saga_id=loaded.instance.id,
+            step=name,
+            direction=state.direction,
+            message_id=commands.get((loaded.instance.id, wire_step(name, state), state.direction)),
+        )
+        cases.append(case)
+    return cases
 
 
 def _overdue(limit: int) -> list[UUID]:
+    names, versions = zip(*definitions(), strict=True)
     with connection.cursor() as cursor:
-        cursor.execute(sql.OVERDUE, [limit])
+        cursor.execute(sql.OVERDUE, [list(names), list(versions), limit])
         return [row[0] for row in cursor.fetchall()]
 
 

@@ -46,11 +46,13 @@ SELECT s.key, s.name FROM sagas_sagainstance s
 JOIN unnest(%b::uuid[], %b::text[]) AS u(key, name) ON s.key = u.key AND s.name = u.name
 """
 
-# Live sagas with a missed deadline; skips those that someone works on. Index: sagas_live.
+# Live sagas with a missed deadline; skips those that someone works on, and those that this release does not know,
+# which must not hold up the others. Index: sagas_live.
 OVERDUE = """
-SELECT id FROM sagas_sagainstance
-WHERE status IN ('RUNNING', 'COMPENSATING') AND due_at <= now()
-ORDER BY due_at
+SELECT s.id FROM sagas_sagainstance s
+WHERE s.status IN ('RUNNING', 'COMPENSATING') AND s.due_at <= now()
+  AND (s.name, s.version) IN (SELECT * FROM unnest(%b::text[], %b::smallint[]))
+ORDER BY s.due_at
 LIMIT %s
 FOR NO KEY UPDATE SKIP LOCKED
 """

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from outbox.contracts import ACTION, Direction
+from outbox.contracts import ACTION, GENERATION_MARK, Direction
 
 
 class SagaStatus(StrEnum):
@@ -74,9 +74,9 @@ class Instance:
 
 def wire_step(name: str, state: StepState) -> str:
     """Return the step's name on the wire: a new generation is a new step to barrier and bank."""
-    return name if state.generation == 1 else f"{name}~{state.generation}"
+    return name if state.generation == 1 else f"{name}{GENERATION_MARK}{state.generation}"
 
 
 def step_name(wire: str) -> str:
     """Return which step of the definition a name on the wire means, of whatever generation."""
-    return wire.partition("~")[0]
+    return wire.partition(GENERATION_MARK)[0]

@@ -55,7 +55,7 @@ def cancel_shipment(envelope: Envelope[CancelShipment]) -> services.CancelAnswer
     is_compensation = envelope.direction == COMPENSATION
     return services.cancel_shipment(
         order_id=envelope.data.order_id,
-        shipment_key=envelope.step_key.removesuffix(f"-{COMPENSATION}") if is_compensation else None,
+        shipment_key=envelope.action_key if is_compensation else None,
     )
 
 

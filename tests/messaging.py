@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 from uuid import UUID
@@ -175,10 +175,10 @@ class Wiring:
 
 
 @pytest.fixture
-def wiring(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wiring]:
+def wiring(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Wiring:
     """Put the test's own consumers in the place of the product's."""
     refill_bucket()
-    yield Wiring(monkeypatch)
+    return Wiring(monkeypatch)
 
 
 def refill_bucket(tokens: float = 20) -> None:
@@ -252,7 +252,7 @@ def rest_of(message_id: UUID) -> timedelta:
     return row.rest  # type: ignore[no-any-return]
 
 
-def execute(statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+def execute(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
     """Run a statement; return its rows."""
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)

@@ -37,17 +37,13 @@ def consumer(wiring: Wiring) -> Consumer:
 
 def claim(consumer: Consumer, limit: int) -> list[int]:
     with transaction.atomic():
-        claimed = claim_joined(
-            consumer=consumer, lane=Lane.RELAY, types=["test.noted"], limit=limit, using="default"
-        )
+        claimed = claim_joined(consumer=consumer, lane=Lane.RELAY, types=["test.noted"], limit=limit, using="default")
     return [one.known.data.number for one in claimed]
 
 
 def lease(consumer: Consumer, limit: int) -> list[int]:
     with transaction.atomic():
-        claimed = claim_leased(
-            consumer=consumer, lane=Lane.EFFECTS, types=["test.act"], limit=limit, using="default"
-        )
+        claimed = claim_leased(consumer=consumer, lane=Lane.EFFECTS, types=["test.act"], limit=limit, using="default")
     return [one.known.data.number for one in claimed]
 
 
@@ -73,7 +69,7 @@ def test_a_claim_keeps_to_its_limit_under_any_plan(consumer: Consumer) -> None:
 
 def test_only_what_is_due_in_this_lane_for_this_consumer_is_claimed(wiring: Wiring, consumer: Consumer) -> None:
     wiring.consumer({Noted: Clerk().joined()}, name="another")
-    [early, late] = say(Noted(number=1), Noted(number=2))
+    [_, late] = say(Noted(number=1), Noted(number=2))
     Delivery.objects.filter(message_id=late).update(available_at="2999-01-01T00:00Z")
 
     assert claim(consumer, 10) == [1]
@@ -109,9 +105,7 @@ def test_the_messages_of_one_key_come_one_at_a_time_and_in_order(wiring: Wiring)
     say(*(Noted(number=number) for number in range(5)), key=uuid7())
     say(*(Noted(number=10 + number) for number in range(5)), key=uuid7())
 
-    claimed = [
-        deliver(consumer=consumer, lane=Lane.RELAY, types=["test.noted"], limit=100) for _ in range(6)
-    ]
+    claimed = [deliver(consumer=consumer, lane=Lane.RELAY, types=["test.noted"], limit=100) for _ in range(6)]
 
     assert claimed == [2, 2, 2, 2, 2, 0]
     assert [[e.data.number for e in batch] for batch in clerk.batches] == [[n, 10 + n] for n in range(5)]

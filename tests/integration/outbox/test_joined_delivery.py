@@ -17,7 +17,7 @@ from outbox.consumers import Consumer, Outcome, Retry, RetryPolicy, Wait
 from outbox.contracts import COMPENSATION, Envelope, MessageDeadLettered
 from outbox.joined import deliver
 from outbox.models import BarrierEntry, Delivery, InboxEntry, Lane, Message
-from outbox.outcomes import fingerprint
+from outbox.outcomes import fingerprint, settle
 from tests.messaging import (
     LONG,
     TWICE,
@@ -97,7 +97,7 @@ def test_a_batch_is_handled_at_once_and_in_order(wiring: Wiring) -> None:
 def test_a_batch_of_a_hundred_costs_as_many_statements_as_a_batch_of_one(
     wiring: Wiring, django_assert_num_queries: Any
 ) -> None:
-    consumer = wiring.consumer({Noted: Clerk().joined(), Act: Clerk(lambda e: Acted()).joined()})
+    consumer = wiring.consumer({Noted: Clerk().joined(), Act: Clerk(lambda _: Acted()).joined()})
     for many in (1, 100):
         say(*(Noted() for _ in range(many)))
         say(*(Act() for _ in range(many)), saga_id=uuid7(), step="act")
@@ -167,9 +167,7 @@ def test_the_guilty_one_is_dead_after_its_attempts_and_says_why(wiring: Wiring) 
         (2, "retry", "ValueError"),
         (3, "dead", "ValueError"),
     ]
-    mark = fingerprint(
-        destination="tester", wire_type="test.noted", error_class="ValueError", error="cannot do 8"
-    )
+    mark = fingerprint(destination="tester", wire_type="test.noted", error_class="ValueError", error="cannot do 8")
     delivery = Delivery.objects.defer("available_at").get()
     assert (delivery.attempts, delivery.error, delivery.fingerprint) == (3, "cannot do 7", mark)
     assert dead_letters([message_id]) == [
@@ -262,9 +260,7 @@ def test_a_retry_is_dead_when_its_attempts_are_spent(wiring: Wiring) -> None:
 
 @pytest.mark.parametrize("outcome", [Retry("busy"), Wait(LONG, "not yet")])
 @pytest.mark.parametrize("direction", ["action", "compensation", None])
-def test_the_place_of_what_is_put_off_is_given_back(
-    wiring: Wiring, outcome: Outcome, direction: Any
-) -> None:
+def test_the_place_of_what_is_put_off_is_given_back(wiring: Wiring, outcome: Outcome, direction: Any) -> None:
     clerk = Clerk(lambda _: outcome)
     message = Noted(number=1) if direction is None else Undo(number=1)
     consumer = wiring.consumer({type(message): clerk.joined()})
@@ -373,15 +369,13 @@ def test_a_connection_lost_in_the_middle_leaves_all_of_it_for_later(wiring: Wiri
     assert waiting() == []
 
 
-def test_a_deadlock_burns_no_attempt_and_is_simply_done_again(
-    wiring: Wiring, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_deadlock_burns_no_attempt_and_is_simply_done_again(wiring: Wiring, monkeypatch: pytest.MonkeyPatch) -> None:
     clerk = Clerk()
     consumer = wiring.consumer({Noted: clerk.joined()})
     ids = say(*(Noted(number=number) for number in range(10)))
     deadlock = OperationalError("deadlock detected")
     deadlock.__cause__ = _with_state("40P01")
-    monkeypatch.setattr(joined, "settle", raising_settle := _Once(joined.settle, deadlock))
+    monkeypatch.setattr(joined, "settle", raising_settle := _Once(settle, deadlock))
 
     once(consumer)
     assert (waiting(), raising_settle.left) == (ids, 0)
@@ -444,7 +438,7 @@ def test_an_outcome_whose_text_the_database_cannot_hold_does_not_stop_the_relay(
 @pytest.mark.parametrize("answers", [[], [None, None], [True], [Act()]])
 def test_a_handler_that_answers_nonsense_is_a_bug_of_the_handler(wiring: Wiring, answers: list[Any]) -> None:
     consumer = wiring.consumer({Noted: Clerk().joined()})
-    object.__setattr__(consumer.handlers[Noted], "handle", lambda batch: answers)
+    object.__setattr__(consumer.handlers[Noted], "handle", lambda _: answers)
     [message_id] = say(Noted())
 
     for _ in range(3):

@@ -21,7 +21,7 @@ def outgoing(number: int = 0) -> Outgoing:
 def test_nothing_is_said_outside_a_transaction(wiring: Wiring) -> None:
     wiring.consumer({Noted: Clerk().joined()})
 
-    with pytest.raises(OutsideTransaction, match="transaction.atomic"):
+    with pytest.raises(OutsideTransaction, match=r"transaction\.atomic"):
         publish([outgoing()])
 
     assert waiting() == []
@@ -35,9 +35,9 @@ def test_an_empty_list_outside_a_transaction_is_refused_too(wiring: Wiring) -> N
 def test_a_message_is_rolled_back_with_its_change(wiring: Wiring) -> None:
     wiring.consumer({Noted: Clerk().joined()})
 
-    with pytest.raises(ZeroDivisionError), transaction.atomic():
+    with transaction.atomic():
         [message_id] = publish([outgoing()])
-        raise ZeroDivisionError
+        transaction.set_rollback(True)
 
     assert waiting() == []
     assert not Message.objects.filter(id=message_id).exists()
@@ -48,9 +48,9 @@ def test_a_message_of_a_savepoint_is_rolled_back_with_it(wiring: Wiring) -> None
 
     with transaction.atomic():
         kept = publish([outgoing()])
-        with pytest.raises(ZeroDivisionError), transaction.atomic():
+        with transaction.atomic():
             publish([outgoing()])
-            raise ZeroDivisionError
+            transaction.set_rollback(True)
 
     assert waiting() == kept
 
@@ -134,9 +134,7 @@ def test_what_nobody_wants_is_logged_and_rings_nobody(wiring: Wiring, monkeypatc
     assert rung == []
 
 
-def test_a_transaction_rings_each_lane_once_it_has_committed(
-    wiring: Wiring, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_transaction_rings_each_lane_once_it_has_committed(wiring: Wiring, monkeypatch: pytest.MonkeyPatch) -> None:
     rung: list[set[str]] = []
     monkeypatch.setattr(doorbell, "ring", rung.append)
     wiring.consumer({Noted: Clerk().joined(), Act: Bank().effectful(), Undo: Bank().effectful()})
@@ -149,11 +147,9 @@ def test_a_transaction_rings_each_lane_once_it_has_committed(
     assert rung == [{Lane.RELAY, Lane.EFFECTS}, {Lane.COMPENSATIONS}]
 
 
-def test_a_doorbell_that_breaks_does_not_reach_the_publisher(
-    wiring: Wiring, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_doorbell_that_breaks_does_not_reach_the_publisher(wiring: Wiring, monkeypatch: pytest.MonkeyPatch) -> None:
     wiring.consumer({Noted: Clerk().joined()})
-    monkeypatch.setattr(doorbell, "ring", lambda lanes: 1 / 0)
+    monkeypatch.setattr(doorbell, "ring", lambda _: 1 / 0)
 
     ids = say(Noted())
 

@@ -21,8 +21,6 @@ from tests.messaging import Act, Acted, Bank, Clerk, Noted, Undo, Wiring, make_d
 
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=["outbox"])
 
-MARK = "saga-bridge:awake:{}"
-
 
 @pytest.fixture(autouse=True)
 def _calm(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -34,8 +32,8 @@ def _calm(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def _forget_marks() -> None:
-    keys = [MARK.format(lane) for lane in Lane] + [f"saga-bridge:help:{lane}" for lane in Lane]
-    doorbell._redis().delete(*keys)
+    kinds = ("awake", "help", "bell")
+    doorbell._redis().delete(*(f"saga-bridge:{kind}:{lane}" for kind in kinds for lane in Lane))
 
 
 @pytest.fixture
@@ -50,7 +48,7 @@ def _no_redis(_calm: None, settings: Settings, monkeypatch: pytest.MonkeyPatch) 
     """Point the doorbell to a port where nobody listens."""
     with monkeypatch.context() as patch:
         patch.setattr(settings, "REDIS_URL", "redis://127.0.0.1:1/0")
-        patch.setattr(doorbell, "_client", None)
+        patch.setattr(doorbell, "_clients", {})
         yield
 
 
@@ -245,9 +243,7 @@ def test_a_relay_rings_for_the_other_lanes_and_not_for_its_own(wiring: Wiring, s
         return [Acted() for _ in batch]
 
     wiring.consumer({Noted: Clerk().joined()}, name="unused")
-    wiring.consumer(
-        {Noted: _joined(also_ask), Acted: Clerk().joined(), Act: Bank().effectful()}, name="tester"
-    )
+    wiring.consumer({Noted: _joined(also_ask), Acted: Clerk().joined(), Act: Bank().effectful()}, name="tester")
     relay.run(lane=Lane.RELAY, linger=0)
 
     assert sent == [Lane.EFFECTS]
@@ -257,7 +253,7 @@ def test_a_ring_lost_on_the_way_costs_time_only(wiring: Wiring, monkeypatch: pyt
     """Nobody was rung; the beat looks at every lane each second, and what is due is delivered."""
     clerk = Clerk()
     wiring.consumer({Noted: clerk.joined(), Act: clerk.joined(), Undo: clerk.joined()})
-    monkeypatch.setattr(doorbell, "ring", lambda lanes: None)
+    monkeypatch.setattr(doorbell, "ring", lambda _: None)
     say(Noted(number=1), Act(number=2))
     say(Undo(number=3), saga_id=uuid7(), step="act", direction=COMPENSATION)
 
@@ -280,7 +276,7 @@ def test_a_database_that_is_away_ends_the_run_and_loses_nothing(
         with pytest.raises(OperationalError):
             relay.run(lane=Lane.RELAY, linger=0)
     assert waiting() == ids
-    assert doorbell._redis().exists(MARK.format("relay")) == 0
+    assert doorbell._redis().exists("saga-bridge:awake:relay") == 0
 
     relay.run(lane=Lane.RELAY, linger=0)
 

@@ -44,8 +44,8 @@ from sagas.testing import BEGIN, sample
 from tests.unit.sagas.cases import DEFINITIONS
 
 CHAOS = settings(
-    max_examples=150,
-    stateful_step_count=40,
+    max_examples=200,
+    stateful_step_count=30,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.filter_too_much],
