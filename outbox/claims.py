@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -124,6 +125,7 @@ def _read(row: Sequence[Any]) -> Claimed:
         causation_id,
         head,
         body,
+        claimed_at,
     ) = row
     headers = _read_headers(head)
     envelope: Envelope[Any] | None = None
@@ -140,6 +142,7 @@ def _read(row: Sequence[Any]) -> Claimed:
                 time=said_at,
                 data=decode(message_type, body),
                 attempt=attempt,
+                claimed_at=datetime.fromtimestamp(claimed_at, UTC),
                 correlation_id=correlation_id,
                 causation_id=causation_id,
                 traceparent=headers.get("traceparent"),

@@ -79,8 +79,8 @@ class Envelope(msgspec.Struct, Generic[M_co], frozen=True, kw_only=True):
     """A message as a handler receives it.
 
     `subject` is the ordering key: the order id. `correlation_id` is the saga, `causation_id` the message that
-    caused this one. `step` and `direction` say which part of the saga a command belongs to; a reply carries the
-    same pair.
+    caused this one, `claimed_at` the database's clock when the batch was claimed. `step` and `direction` say which
+    part of the saga a command belongs to; a reply carries the same pair.
     """
 
     id: UUID
@@ -89,6 +89,7 @@ class Envelope(msgspec.Struct, Generic[M_co], frozen=True, kw_only=True):
     time: datetime
     data: M_co
     attempt: int = 1
+    claimed_at: datetime | None = None
     correlation_id: UUID | None = None
     causation_id: UUID | None = None
     traceparent: str | None = None

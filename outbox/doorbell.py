@@ -43,10 +43,16 @@ _silent_until = 0.0
 _awake = threading.local()
 
 
-def ring(lanes: Iterable[str]) -> None:
-    """Ring the bell of each lane but the caller's own, and send for a relay where none is awake. Never raises."""
+def ring(lanes: Iterable[str], destinations: Iterable[tuple[str, str]] = ()) -> None:
+    """Ring the bell of each lane but the caller's own, and send for a relay where none is awake. Never raises.
+
+    A relay that rings notes which (lane, destination) of its own lane it has just given work to.
+    """
     global _silent_until  # noqa: PLW0603 - the back-off of this process
-    own: str | None = getattr(_awake, "lane", None)
+    watch: Watch | None = getattr(_awake, "watch", None)
+    own = watch.lane if watch else None
+    if watch:
+        watch.given |= {destination for lane, destination in destinations if lane == own}
     wanted = [lane for lane in lanes if lane != own]
     if not wanted:
         return
@@ -81,7 +87,10 @@ class Watch:
     """One relay that is awake: it keeps its mark, listens to the bell, and takes the mark off before it sleeps."""
 
     def __init__(self, lane: str) -> None:
-        self._lane = lane
+        self.lane = lane
+        # Destinations that this relay's own commits have given work to since it last looked.
+        self.given: set[str] = set()
+        self.ask_at = 0.0
         self._renew_at = 0.0
 
     def keep(self) -> None:
@@ -90,14 +99,14 @@ class Watch:
         if now >= self._renew_at:
             self._renew_at = now + AWAKE_MILLISECONDS / 4_000
             try:
-                _redis().set(_mark(self._lane), 1, px=AWAKE_MILLISECONDS)
+                _redis().set(_mark(self.lane), 1, px=AWAKE_MILLISECONDS)
             except (redis.RedisError, OSError):
                 DOORBELL_LOST.inc()
 
     def listen(self, seconds: float) -> None:
         """Return when the bell rings, or after so many seconds."""
         try:
-            _redis(seconds + 1).blpop([_bell(self._lane)], timeout=seconds)
+            _redis(seconds + 1).blpop([_bell(self.lane)], timeout=seconds)
         except (redis.RedisError, OSError):
             time.sleep(DEAF_SECONDS)
 
@@ -105,7 +114,7 @@ class Watch:
         """Take the mark off: whoever commits from now on sends for a relay. Look once more after this."""
         self._renew_at = 0.0
         try:
-            _redis().delete(_mark(self._lane))
+            _redis().delete(_mark(self.lane))
         except (redis.RedisError, OSError):
             DOORBELL_LOST.inc()
 
@@ -114,11 +123,11 @@ class Watch:
 def awake(lane: str) -> Iterator[Watch]:
     """Mark this thread as a relay of a lane: its own commits do not ring for that lane."""
     watch = Watch(lane)
-    _awake.lane = lane
+    _awake.watch = watch
     try:
         yield watch
     finally:
-        _awake.lane = None
+        _awake.watch = None
         watch.release()
 
 

@@ -83,7 +83,8 @@ def publish(messages: Sequence[Outgoing], *, using: str = "default") -> list[UUI
     with connections[using].cursor() as cursor:
         cursor.execute(sql.PUBLISH, [*log, *deliveries])
     if lanes:
-        on_commit(lambda: doorbell.ring(lanes), using)
+        destinations = set(zip(deliveries[_LANE], deliveries[_DESTINATION], strict=True))
+        on_commit(lambda: doorbell.ring(lanes, destinations), using)
     return ids
 
 
@@ -138,4 +139,6 @@ def _rows(messages: Sequence[Outgoing], ids: Sequence[UUID]) -> tuple[list[Any],
     )
 
 
+# Where `_rows` puts these columns.
+_DESTINATION, _LANE = 1, 2
 _encode_headers = msgspec.json.Encoder().encode

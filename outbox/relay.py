@@ -27,6 +27,8 @@ RUN_SECONDS = 20.0
 LINGER_SECONDS = 1.0
 # While it listens it looks this often all the same: a retry that comes due rings no bell.
 LISTEN_SECONDS = 0.2
+# So long it follows its own trail of work before it asks again what else is due.
+ASK_SECONDS = 0.05
 # Between two looks while the global limit holds compensations back.
 PAUSE_SECONDS = 0.003
 # While calls are in flight it waits for the first answer, but looks for new work this often.
@@ -55,7 +57,7 @@ def run(*, lane: str, seconds: float = RUN_SECONDS, linger: float = LINGER_SECON
         try:
             while time.monotonic() < stop_at:
                 watch.keep()
-                claimed = _deliver_due(sources, lane, pump, using)
+                claimed = _deliver_due(sources, lane, pump, using, watch)
                 total += claimed
                 if claimed + pump.collect(seconds=0 if claimed else LOOK_SECONDS) or pump.busy:
                     idle_since = time.monotonic()
@@ -63,7 +65,7 @@ def run(*, lane: str, seconds: float = RUN_SECONDS, linger: float = LINGER_SECON
                     watch.listen(LISTEN_SECONDS)
                 else:
                     watch.release()
-                    last = _deliver_due(sources, lane, pump, using)
+                    last = _deliver_due(sources, lane, pump, using, watch)
                     total += last
                     if not last:
                         break
@@ -82,8 +84,8 @@ def _keep_plans(using: str) -> None:
         cursor.execute("SET plan_cache_mode = force_generic_plan")
 
 
-def _deliver_due(sources: Sequence[_Source], lane: str, pump: EffectPump, using: str) -> int:
-    ready = due(lane=lane, destinations=[source.consumer.name for source in sources], using=using)
+def _deliver_due(sources: Sequence[_Source], lane: str, pump: EffectPump, using: str, watch: doorbell.Watch) -> int:
+    ready = _ready(sources, lane, using, watch)
     claimed = 0
     for source in sources:
         if source.consumer.name not in ready:
@@ -99,6 +101,15 @@ def _deliver_due(sources: Sequence[_Source], lane: str, pump: EffectPump, using:
                 one = pump.claim(consumer=source.consumer, lane=lane, types=source.effectful, limit=limit)
                 claimed += _account(lane, limit, one, using)
     return claimed
+
+
+def _ready(sources: Sequence[_Source], lane: str, using: str, watch: doorbell.Watch) -> set[str]:
+    """Return whom to look at: those whom the last pass gave work, and every so often whoever has something due."""
+    given, watch.given = watch.given, set()
+    if given and time.monotonic() < watch.ask_at:
+        return given
+    watch.ask_at = time.monotonic() + ASK_SECONDS
+    return due(lane=lane, destinations=[source.consumer.name for source in sources], using=using)
 
 
 def _allowed(lane: str, wanted: int, using: str) -> int:

@@ -22,7 +22,7 @@ _NOT_BLOCKED = f"""
 
 _MESSAGE_COLUMNS = """
     m.id, m.time, m.kind, m.type, m.source, m.ordering_key, m.correlation_id, m.causation_id,
-    m.headers::text, m.payload::text
+    m.headers::text, m.payload::text, extract(epoch FROM now())::float8
 """
 
 # Writes both tables in one statement. Locks nothing that exists. Arrays: one row per message, then one row per

@@ -30,7 +30,7 @@ LOCK_WAIT = timedelta(milliseconds=250)
 
 def handle(batch: Sequence[Envelope[Any]]) -> Sequence[Outcome]:
     """Apply a batch of events to the sagas they start, answer or turn."""
-    changes = Changes(database_now())
+    changes = Changes(batch[0].claimed_at or database_now())
     outcomes: dict[UUID, Outcome] = _start(batch, changes)
     keys = [e.subject for e in batch if type(e.data) in _cancelling()]
     by_key = _live_of(keys)

@@ -68,8 +68,7 @@ BROKEN: list[tuple[Callable[[Story], object], str]] = [
     ),
     (
         lambda s: s.expect(HoldPassports(trip_id=UUID(int=9))),
-        "expected action HoldPassports(trip_id=UUID('00000000-0000-0000-0000-000000000009')), "
-        "but the saga sent HoldPassports (hold-passports)",
+        f"expected action {HoldPassports(trip_id=UUID(int=9))}, but the saga sent HoldPassports (hold-passports)",
     ),
     (lambda s: s.expect(HoldPassports).expect(AddMiles), "expected action AddMiles, but the saga sent nothing"),
     (
@@ -107,10 +106,10 @@ def test_each_way_to_break_a_story_says_why(story: Story, tell: Callable[[Story]
 
 
 def test_a_story_begins_with_the_right_event() -> None:
-    with pytest.raises(StoryBroken, match="^the saga has not started; say `started_by"):
-        given(TRIP).expect(HoldPassports)
+    with pytest.raises(StoryBroken, match="the saga has not started; say `started_by"):
+        given(TRIP).settle()
 
-    with pytest.raises(StoryBroken, match="^trip starts with TripPlanned, not with TripCalledOff"):
+    with pytest.raises(StoryBroken, match="trip starts with TripPlanned, not with TripCalledOff"):
         given(TRIP).started_by(sample(TripCalledOff))
 
 
