@@ -15,7 +15,7 @@ from django.db import connections
 from outbox import sql
 from outbox.claims import Claimed
 from outbox.consumers import Consumer
-from outbox.contracts import ACTION, COMPENSATION
+from outbox.contracts import ACTION, COMPENSATION, GENERATION_MARK
 from outbox.metrics import DUPLICATES
 
 
@@ -93,7 +93,8 @@ def _take_barrier(commands: Sequence[Claimed], *, settled: bool, using: str) -> 
         assert step is not None  # noqa: S101
         places.append((saga_id, step, direction, envelope.id))
         if direction == COMPENSATION:
-            places.append((saga_id, step, ACTION, envelope.id))
+            # Whichever attempt of an operator's the compensation is: it blocks the one action there ever was.
+            places.append((saga_id, step.partition(GENERATION_MARK)[0], ACTION, envelope.id))
     columns = [list(column) for column in zip(*places, strict=True)]
     with connections[using].cursor() as cursor:
         cursor.execute(sql.TAKE_BARRIER, [settled, *columns])

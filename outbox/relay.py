@@ -62,7 +62,8 @@ def run(*, lane: str, seconds: float = RUN_SECONDS, linger: float = LINGER_SECON
                 if claimed + pump.collect(seconds=0 if claimed else LOOK_SECONDS) or pump.busy:
                     idle_since = time.monotonic()
                 elif time.monotonic() - idle_since < linger:
-                    watch.listen(LISTEN_SECONDS)
+                    if not watch.given:
+                        watch.listen(LISTEN_SECONDS)
                 else:
                     watch.release()
                     last = _deliver_due(sources, lane, pump, using, watch)
@@ -91,12 +92,12 @@ def _deliver_due(sources: Sequence[_Source], lane: str, pump: EffectPump, using:
         if source.consumer.name not in ready:
             continue
         if source.joined:
-            limit = _allowed(lane, settings.RELAY_BATCH, using)
+            limit = _allowed(source, settings.RELAY_BATCH, using, watch)
             if limit:
                 one = deliver(consumer=source.consumer, lane=lane, types=source.joined, limit=limit, using=using)
                 claimed += _account(lane, limit, one, using)
         if source.effectful and pump.room:
-            limit = _allowed(lane, pump.room, using)
+            limit = _allowed(source, pump.room, using, watch)
             if limit:
                 one = pump.claim(consumer=source.consumer, lane=lane, types=source.effectful, limit=limit)
                 claimed += _account(lane, limit, one, using)
@@ -112,12 +113,14 @@ def _ready(sources: Sequence[_Source], lane: str, using: str, watch: doorbell.Wa
     return due(lane=lane, destinations=[source.consumer.name for source in sources], using=using)
 
 
-def _allowed(lane: str, wanted: int, using: str) -> int:
-    if lane != Lane.COMPENSATIONS:
+def _allowed(source: _Source, wanted: int, using: str, watch: doorbell.Watch) -> int:
+    if watch.lane != Lane.COMPENSATIONS:
         return wanted
     granted = bucket.take(wanted, using=using)
     if not granted:
         THROTTLED.inc()
+        # No bell rings when the bucket has filled up: come back soon.
+        watch.given.add(source.consumer.name)
         time.sleep(PAUSE_SECONDS)
     return granted
 

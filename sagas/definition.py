@@ -95,6 +95,7 @@ def _check(definition: SagaDefinition) -> None:
     for complaint in (
         *_complaints_of_names(definition),
         *_complaints_of_order(definition),
+        *_complaints_of_time(definition),
         *_complaints_of_data(definition),
     ):
         raise DefinitionError(f"saga {definition.name!r} version {definition.version}: {complaint}")
@@ -123,6 +124,12 @@ def _complaints_of_order(definition: SagaDefinition) -> Iterator[str]:
                 yield f"step {step.name!r} stands before the pivot and has no compensation"
             if i >= pivots[0] and step.compensation is not None:
                 yield f"step {step.name!r} stands at or after the pivot and cannot be compensated"
+
+
+def _complaints_of_time(definition: SagaDefinition) -> Iterator[str]:
+    for step in definition.by_name.values():
+        if min(step.deadline, step.compensation_deadline) <= timedelta():
+            yield f"step {step.name!r} leaves no time until its deadline"
 
 
 def _complaints_of_data(definition: SagaDefinition) -> Iterator[str]:
