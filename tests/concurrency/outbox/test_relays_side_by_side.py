@@ -118,7 +118,7 @@ def test_two_claims_at_once_take_disjoint_sets(wiring: Wiring, kind: str) -> Non
 
     assert one & other == set()
     assert one | other == set(range(100))
-    assert max(len(one), len(other)) == 60
+    assert max(len(one), len(other)) <= 60
 
 
 def test_two_relays_on_retried_rows_call_nothing_twice(wiring: Wiring) -> None:

@@ -253,7 +253,7 @@ def test_a_ring_lost_on_the_way_costs_time_only(wiring: Wiring, monkeypatch: pyt
     """Nobody was rung; the beat looks at every lane each second, and what is due is delivered."""
     clerk = Clerk()
     wiring.consumer({Noted: clerk.joined(), Act: clerk.joined(), Undo: clerk.joined()})
-    monkeypatch.setattr(doorbell, "ring", lambda _: None)
+    monkeypatch.setattr(doorbell, "ring", lambda *_: None)
     say(Noted(number=1), Act(number=2))
     say(Undo(number=3), saga_id=uuid7(), step="act", direction=COMPENSATION)
 
