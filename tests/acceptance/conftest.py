@@ -26,7 +26,7 @@ CUSTOMERS = 40
 
 @pytest.fixture(scope="session")
 def shop() -> Iterator[Shop]:
-    """Start the shop and its outside world; stop all of it at the end."""
+    """Start the shop and its outside world; stop all of it at the end, when the audit has found nothing."""
     place = Path(tempfile.mkdtemp(prefix="saga-bridge-acceptance-"))
     folder = StateFolder(path=place / "var")
     with pytest.MonkeyPatch.context() as patch, folder.hold(purpose="the acceptance tests"):
@@ -48,6 +48,7 @@ def shop() -> Iterator[Shop]:
             shop = Shop(stack=stack, supervisor=supervisor)
             yield shop
             shop.close()
+            assert shop.audit() == (0, [])
         finally:
             supervisor.stop()
     shutil.rmtree(place)

@@ -75,12 +75,11 @@ class Shop:
             check=False,
         )
 
-    def findings(self) -> list[dict[str, str]]:
-        """Return what the consistency audit has found."""
+    def audit(self) -> tuple[int, list[dict[str, str]]]:
+        """Return the exit code of the consistency audit and what it has found."""
         run = self.manage("audit_consistency", "--json")
         assert run.stdout, run.stderr
-        found: list[dict[str, str]] = json.loads(run.stdout)["findings"]
-        return found
+        return run.returncode, json.loads(run.stdout)["findings"]
 
     def kill_worker(self, queue: str) -> None:
         """Kill the main process of a queue's worker, as the machine would."""
@@ -143,6 +142,10 @@ class Customer:
 
         self._shop.wait_until(is_settled)
         return f"{order['status']} {order['reason'] or ''}".strip()
+
+    def story_of(self, order_id: str) -> Any:
+        """Return the order's timeline."""
+        return self.get(f"/api/v1/orders/{order_id}/timeline")
 
     def status_of(self, order_id: str) -> str:
         """Return the order's status as it is now."""

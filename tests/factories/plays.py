@@ -51,9 +51,7 @@ class Play:
         """Return the event that starts the return."""
         return OrderReturnRequested(order_id=self.order_id, amount=1250, currency="EUR")
 
-    def say(
-        self, event: Event, *, step: str | None = None, direction: Direction | None = None, saga: str = ""
-    ) -> UUID:
+    def say(self, event: Event, *, step: str | None = None, direction: Direction | None = None, saga: str = "") -> UUID:
         """Publish an event of this order; with a step it answers that step's command."""
         running = self.saga(saga) if step else None
         with transaction.atomic():

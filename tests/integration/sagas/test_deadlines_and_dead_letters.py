@@ -1,5 +1,7 @@
 """Every wait has a deadline and every limit ends where a person sees it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -16,7 +18,9 @@ from tests.messaging import execute, waiting
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=["outbox", "sagas"])
 
 
-def dead_lettered(play: Play, wire_type: str, *, kind: str = "command", destination: str = "payments") -> MessageDeadLettered:
+def dead_lettered(
+    play: Play, wire_type: str, *, kind: str = "command", destination: str = "payments"
+) -> MessageDeadLettered:
     """Return the notice of a message of this order whose attempts are spent."""
     message = play.command(wire_type)
     return MessageDeadLettered(
@@ -253,11 +257,11 @@ def _time_left(play: Play) -> timedelta:
     return due_at - timezone.now()
 
 
-class _writable_log:
+@contextmanager
+def _writable_log() -> Iterator[None]:
     """Switch the guard of the log off, to bring about what a broken publisher would have written."""
-
-    def __enter__(self) -> None:
-        execute("ALTER TABLE outbox_message DISABLE TRIGGER outbox_append_only")
-
-    def __exit__(self, *_: object) -> None:
+    execute("ALTER TABLE outbox_message DISABLE TRIGGER outbox_append_only")
+    try:
+        yield
+    finally:
         execute("ALTER TABLE outbox_message ENABLE ALWAYS TRIGGER outbox_append_only")

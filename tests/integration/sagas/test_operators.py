@@ -22,8 +22,7 @@ from tests.threads import side_by_side
 
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=["outbox", "sagas"])
 
-WHO = {"operator": "grace"}
-WHY = {**WHO, "reason": "the customer called"}
+WHY: dict[str, Any] = {"operator": "grace", "reason": "the customer called"}
 BY_HAND = {**WHY, "reference": "BANK-7"}
 
 
@@ -74,8 +73,7 @@ def late() -> Play:
 
 def refund_delivery(play: Play) -> dict[str, Any]:
     message_id = play.command("payment.refund").pk
-    rows = Delivery.objects.filter(message_id=message_id).values("attempts", "dead_at", "token")
-    return rows.get()
+    return dict(Delivery.objects.values("attempts", "dead_at", "token").get(message_id=message_id))
 
 
 def log(play: Play) -> list[tuple[str, str, str, str, str]]:
@@ -224,9 +222,7 @@ def test_past_the_pivot_nobody_turns_a_saga_back() -> None:
 def test_a_saga_that_turns_back_already_or_has_ended_is_not_turned_again(stuck: Play) -> None:
     done = Play().begin().reserved().charged().shipped().confirmed()
 
-    untouched(
-        stuck, lambda: services.compensate(saga_id=stuck.saga().pk, **WHY), Refused, "turning back already"
-    )
+    untouched(stuck, lambda: services.compensate(saga_id=stuck.saga().pk, **WHY), Refused, "turning back already")
     untouched(done, lambda: services.compensate(saga_id=done.saga().pk, **WHY), Refused, "has ended: COMPLETED")
 
 
@@ -248,9 +244,7 @@ def test_an_ended_saga_is_left_alone(action: str) -> None:
     play = Play().begin().reserved().charged().shipped().confirmed()
     given = BY_HAND if action == "resolve" else WHY
 
-    untouched(
-        play, lambda: getattr(services, action)(saga_id=play.saga().pk, **given), Refused, "has ended: COMPLETED"
-    )
+    untouched(play, lambda: getattr(services, action)(saga_id=play.saga().pk, **given), Refused, "has ended: COMPLETED")
 
 
 @pytest.mark.parametrize("action", ["retry", "skip", "resolve", "abandon", "compensate"])

@@ -133,5 +133,3 @@ def test_a_return_ends_with_the_money_given_back(play: Play) -> None:
     play.hear(OrderReturned(order_id=play.order_id, customer_id=7), step="notify-customer", saga="order-return")
 
     assert sagas_of(play) == {"order-fulfilment": "COMPLETED", "order-return": "COMPLETED"}
-
-

@@ -99,8 +99,7 @@ def test_a_batch_costs_the_same_statements_whatever_its_size() -> None:
     for many in (1, 20):
         sagas = [Play().begin().saga() for _ in range(many)]
         batch = [
-            envelope(InventoryReserved(order_id=saga.key), saga_id=saga.pk, step="reserve-inventory")
-            for saga in sagas
+            envelope(InventoryReserved(order_id=saga.key), saga_id=saga.pk, step="reserve-inventory") for saga in sagas
         ]
         with transaction.atomic(), CaptureQueriesContext(connection) as queries:
             handle(batch)
@@ -200,7 +199,9 @@ def test_a_step_that_fails_turns_the_saga_back(
 def test_a_failure_that_is_not_definite_is_undone_too() -> None:
     play = Play().begin().reserved()
 
-    play.hear(PaymentFailed(order_id=play.order_id, reason="payment_unavailable", definite=False), step="charge-payment")
+    play.hear(
+        PaymentFailed(order_id=play.order_id, reason="payment_unavailable", definite=False), step="charge-payment"
+    )
 
     assert play.commands[-1] == ("payment.refund", "charge-payment", "compensation")
     assert play.steps["charge-payment"] == "COMPENSATING"

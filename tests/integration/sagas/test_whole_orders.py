@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Collection
 from typing import Any
-from uuid import UUID
 
 import pytest
 from django.core import mail
@@ -255,11 +254,14 @@ def test_a_refund_that_an_operator_has_sent_again_gives_the_money_back(
 
 
 @pytest.mark.parametrize("command", ["on its way", "gone"])
-def test_a_parcel_that_an_operator_has_stopped_again_is_stopped(
-    monkeypatch: pytest.MonkeyPatch, command: str
-) -> None:
+def test_a_parcel_that_an_operator_has_stopped_again_is_stopped(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     stopped: list[str] = []
-    monkeypatch.setattr(InstantCarrier, "cancel", lambda _, *, key: stopped.append(key) or True)
+
+    def stop(_: InstantCarrier, *, key: str) -> bool:
+        stopped.append(key)
+        return True
+
+    monkeypatch.setattr(InstantCarrier, "cancel", stop)
     order = placed(("MUG", 2))
     while parcels_of(order) != ["created"]:
         drain(Lane.RELAY)
@@ -313,5 +315,3 @@ def _let_deadlines_pass(saga: SagaInstance) -> None:
         for name, state in saga.steps.items()
     }
     SagaInstance.objects.filter(pk=saga.pk).update(steps=steps, due_at=timezone.now())
-
-

@@ -3,12 +3,14 @@
 The cases are made from the definitions: a step that is added is covered on the day it is written.
 """
 
+from datetime import timedelta
+
 import pytest
 
 from outbox.contracts import ACTION, COMPENSATION
 from sagas.definition import CLOSE, SagaDefinition, Step
-from sagas.engine import decide
-from sagas.inputs import ResolveStuck, RetryStuck, SkipStuck, Succeeded, Wish
+from sagas.engine import decide, due_at
+from sagas.inputs import DeadlinePassed, ResolveStuck, RetryStuck, SkipStuck, Succeeded, Wish
 from sagas.testing import BEGIN, Story, given, sample
 from tests.unit.sagas.cases import (
     AFTER_PIVOT,
@@ -97,6 +99,33 @@ def test_a_missed_deadline_undoes_the_step_too(definition: SagaDefinition, step:
     story.deadline_passes()
 
     assert_undone(story, definition, step, itself=True, reason="deadline_exceeded")
+
+
+@each(EVERY)
+def test_nothing_happens_before_the_deadline(definition: SagaDefinition, step: Step) -> None:
+    instance = reached(definition, step).instance
+    due = due_at(definition, instance)
+    assert due is not None
+    assert due == min(
+        state.started_at + definition.by_name[name].deadline
+        for name, state in instance.steps.items()
+        if state.started_at and not state.ended_at
+    )
+
+    assert decide(definition, instance, DeadlinePassed(), due - timedelta(microseconds=1)).ignored
+    assert not decide(definition, instance, DeadlinePassed(), due).ignored
+
+
+@each(FROM_PIVOT)
+def test_a_retry_gets_its_full_time_again(definition: SagaDefinition, step: Step) -> None:
+    story = reached(definition, step)
+    before = story.instance.steps[step.name].started_at
+
+    after = story.dead_letter(step=step.name).operator(RetryStuck()).instance.steps[step.name].started_at
+
+    assert before is not None
+    assert after is not None
+    assert after > before
 
 
 @each(BEFORE_PIVOT)

@@ -1,5 +1,6 @@
 """A saga of another trade, with steps side by side before and after its pivot: the engine knows no shop."""
 
+from datetime import timedelta
 from typing import ClassVar
 from uuid import UUID
 
@@ -95,7 +96,7 @@ TRIP = SagaDefinition(
         Step("hold-passports", action=HoldPassports, compensation=ReturnPassports),
         Parallel(
             Step("book-flight", action=BookFlight, compensation=CancelFlight),
-            Step("book-hotel", action=BookHotel, compensation=CancelHotel),
+            Step("book-hotel", action=BookHotel, compensation=CancelHotel, deadline=timedelta(minutes=5)),
         ),
         Step("issue-tickets", action=IssueTickets, pivot=True),
         Parallel(
