@@ -74,7 +74,9 @@ class Customer:
         return list(found)
 
     async def _page(self, path: str, **parameters: str) -> dict[str, Any]:
-        page: dict[str, Any] = (await self._send("GET", path, params=parameters)).raise_for_status().json()
+        # No parameters means None: an empty mapping would strip the cursor from the address of a next page.
+        answer = await self._send("GET", path, params=parameters or None)
+        page: dict[str, Any] = answer.raise_for_status().json()
         return page
 
     async def _send(self, method: str, path: str, *, key: str | None = None, **content: Any) -> httpx.Response:

@@ -12,8 +12,6 @@ import pytest
 
 from tests.acceptance.shop import Shop
 
-pytestmark = pytest.mark.xdist_group("acceptance")
-
 
 def steps_of(timeline: dict[str, Any]) -> dict[str, str]:
     [saga] = timeline["sagas"]

@@ -1,6 +1,6 @@
 """Many relays hear of one order at the same moment: one saga begins, and one at a time holds the order."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -85,7 +85,8 @@ def test_an_answer_a_cancel_and_a_missed_deadline_at_once_end_in_one_way() -> No
         reserved = about(play, InventoryReserved(order_id=play.order_id), saga_id=saga_id, step="reserve-inventory")
         cancel = about(play, OrderCancelRequested(order_id=play.order_id, reason="cancelled_by_customer"))
 
-        side_by_side([partial(hear, [reserved]), partial(hear, [cancel]), sweep_deadlines])
+        works: list[Callable[[], object]] = [partial(hear, [reserved]), partial(hear, [cancel]), sweep_deadlines]
+        side_by_side(works)
 
         status, reason = play.status
         assert status == "COMPENSATING"

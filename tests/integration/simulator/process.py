@@ -49,9 +49,7 @@ class Simulator:
         printed, _ = self.process.communicate(timeout=10)
         return printed
 
-    def charge(
-        self, key: str, *, method: str = "pm_card_visa", timeout: float = 10, **changes: Any
-    ) -> httpx.Response:
+    def charge(self, key: str, *, method: str = "pm_card_visa", timeout: float = 10, **changes: Any) -> httpx.Response:
         body = {"order_id": key, "amount": 1234, "currency": "EUR", "payment_method": method, **changes}
         headers = {"Idempotency-Key": key}
         return self.http.post("/bank/charges", json=body, headers=headers, timeout=timeout)

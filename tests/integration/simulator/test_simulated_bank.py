@@ -56,9 +56,7 @@ def test_fifty_at_once_with_one_key_charge_once(simulator: Simulator, key: str) 
     ("method", "code"),
     [("pm_card_visa_chargeDeclined", "card_declined"), ("pm_card_nobody", "unknown_payment_method")],
 )
-def test_decline_moves_no_money_and_is_repeated(
-    simulator: Simulator, key: str, method: str, code: str
-) -> None:
+def test_decline_moves_no_money_and_is_repeated(simulator: Simulator, key: str, method: str, code: str) -> None:
     answer, again = simulator.charge(key, method=method), simulator.charge(key, method=method)
 
     assert (answer.status_code, answer.json()["code"], answer.json()["status"]) == (402, code, "declined")
@@ -169,9 +167,7 @@ def test_the_seed_alone_decides_which_keys_a_fault_strikes(simulator: Simulator,
 
     def refused(seed: int, attempt: str) -> list[str]:
         simulator.control("bank", refund_refuse_ratio=0.5, seed=seed)
-        refunds = {
-            charge: simulator.refund(charge + attempt, charge_key=charge, amount=1) for charge in charges
-        }
+        refunds = {charge: simulator.refund(charge + attempt, charge_key=charge, amount=1) for charge in charges}
         return [charge for charge, refund in refunds.items() if refund.status_code == 402]
 
     first = refused(7, "-a")
@@ -180,9 +176,7 @@ def test_the_seed_alone_decides_which_keys_a_fault_strikes(simulator: Simulator,
     assert refused(8, "-c") != first
 
 
-@pytest.mark.parametrize(
-    ("setting", "entered"), [("timeout_charged_ratio", ["charge"]), ("timeout_ratio", [])]
-)
+@pytest.mark.parametrize(("setting", "entered"), [("timeout_charged_ratio", ["charge"]), ("timeout_ratio", [])])
 def test_timeout_ratios_strike_only_the_first_call(
     simulator: Simulator, key: str, setting: str, entered: list[str]
 ) -> None:
@@ -196,9 +190,7 @@ def test_timeout_ratios_strike_only_the_first_call(
     assert simulator.kinds("bank", key) == ["charge"]
 
 
-def test_latency_is_added_and_a_caller_that_gave_up_is_charged_all_the_same(
-    simulator: Simulator, key: str
-) -> None:
+def test_latency_is_added_and_a_caller_that_gave_up_is_charged_all_the_same(simulator: Simulator, key: str) -> None:
     simulator.control("bank", latency_ms=600)
 
     with pytest.raises(httpx.ReadTimeout):

@@ -20,9 +20,7 @@ def test_shipment_is_created_found_and_cancelled_once(simulator: Simulator, key:
     assert {entry["tracking"] for entry in entries} == {created.json()["tracking"]}
 
 
-def test_carrier_refuses_the_antarctic_and_a_corrected_address_may_use_the_key(
-    simulator: Simulator, key: str
-) -> None:
+def test_carrier_refuses_the_antarctic_and_a_corrected_address_may_use_the_key(simulator: Simulator, key: str) -> None:
     refused = simulator.ship(key, country="AQ")
 
     assert (refused.status_code, refused.json()["code"]) == (422, "destination_refused")
