@@ -100,8 +100,8 @@ def _tell(event: Envelope[Any]) -> None:
 
 def _kill(message: Message, *, destination: str, error_class: str, error: str) -> MessageDeadLettered:
     execute(
-        "UPDATE outbox_delivery SET dead_at = now(), available_at = '9999-01-01 00:00+00', attempts = 5, error_class = %s,"
-        " error = %s, fingerprint = 'f1' WHERE message_id = %s AND destination = %s",
+        "UPDATE outbox_delivery SET dead_at = now(), available_at = '9999-01-01 00:00+00', attempts = 5,"
+        " error_class = %s, error = %s, fingerprint = 'f1' WHERE message_id = %s AND destination = %s",
         error_class,
         error,
         message.pk,

@@ -26,6 +26,9 @@ pytestmark = pytest.mark.django_db(transaction=True, available_apps=["outbox"])
 def _calm(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Begin and end with nobody awake and no silence after a failed ring."""
     monkeypatch.setattr(doorbell, "_silent_until", 0.0)
+    # However slow the machine, no mark runs out within a test.
+    monkeypatch.setattr(doorbell, "AWAKE_MILLISECONDS", 60_000)
+    monkeypatch.setattr(doorbell, "HELP_MILLISECONDS", 60_000)
     _forget_marks()
     yield
     _forget_marks()
