@@ -28,9 +28,7 @@ def main() -> None:
     """Serve until stopped. Exits with 2 if the port or the ledger cannot be had."""
     parser = argparse.ArgumentParser(prog="simulator", description="The simulated bank and carrier.")
     parser.add_argument("--port", type=int, required=True, help="0 picks a free one")
-    parser.add_argument(
-        "--hold-seconds", type=float, default=HOLD_SECONDS, help="how long a silent call waits"
-    )
+    parser.add_argument("--hold-seconds", type=float, default=HOLD_SECONDS, help="how long a silent call waits")
     options = parser.parse_args()
     path = Path(os.environ.get("SIMULATOR_LEDGER") or DEFAULT_LEDGER)
     try:

@@ -48,9 +48,7 @@ class Bank:
 
     def __init__(self, *, ledger: Ledger, hold_seconds: float) -> None:
         self._ledger = ledger
-        self._faults = Faults(
-            service=SERVICE, initial=BankControl(), ledger=ledger, hold_seconds=hold_seconds
-        )
+        self._faults = Faults(service=SERVICE, initial=BankControl(), ledger=ledger, hold_seconds=hold_seconds)
 
     def routes(self) -> list[Route]:
         """List the bank's URLs, below its own prefix."""

@@ -34,9 +34,7 @@ class Carrier:
 
     def __init__(self, *, ledger: Ledger, hold_seconds: float) -> None:
         self._ledger = ledger
-        self._faults = Faults(
-            service=SERVICE, initial=CarrierControl(), ledger=ledger, hold_seconds=hold_seconds
-        )
+        self._faults = Faults(service=SERVICE, initial=CarrierControl(), ledger=ledger, hold_seconds=hold_seconds)
 
     def routes(self) -> list[Route]:
         """List the carrier's URLs, below its own prefix."""

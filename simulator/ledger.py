@@ -41,12 +41,8 @@ CREATE TABLE IF NOT EXISTS controls (service TEXT PRIMARY KEY, state TEXT NOT NU
 """
 _INTENT = "SELECT request, status, body FROM answers WHERE scope = ? AND key = ?"
 _REMEMBER = "INSERT OR REPLACE INTO answers (scope, key, request, status, body) VALUES (?, ?, ?, ?, ?)"
-_ENTER = (
-    "INSERT INTO entries (service, subject, kind, key, order_id, amount, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
-)
-_TOTAL = (
-    "SELECT count(*), coalesce(sum(amount), 0) FROM entries WHERE service = ? AND subject = ? AND kind = ?"
-)
+_ENTER = "INSERT INTO entries (service, subject, kind, key, order_id, amount, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_TOTAL = "SELECT count(*), coalesce(sum(amount), 0) FROM entries WHERE service = ? AND subject = ? AND kind = ?"
 _LAST = "SELECT coalesce(max(entry), 0) FROM entries"
 _PAGE = "SELECT body FROM entries WHERE entry > ? AND entry <= ? AND service = ? ORDER BY entry"
 _OF_ORDERS = """SELECT body FROM entries

@@ -53,9 +53,7 @@ def idempotency_key(request: Request) -> str:
     """Return the caller's key. Raises: Refusal 400 when it is missing or could not be part of a URL."""
     key = request.headers.get("Idempotency-Key", "")
     if not _IDENTIFIER.fullmatch(key):
-        raise Refusal(
-            400, "bad_key", "Idempotency-Key must be 1 to 255 of the characters A-Z a-z 0-9 . _ : ~ -"
-        )
+        raise Refusal(400, "bad_key", "Idempotency-Key must be 1 to 255 of the characters A-Z a-z 0-9 . _ : ~ -")
     return key
 
 
