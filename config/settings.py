@@ -101,13 +101,14 @@ INSTALLED_APPS = [
     "django_celery_beat",
     "config",
     "outbox",
+    # In this order a relay serves them: the saga first, for everybody waits for its decisions, onlookers last.
+    "sagas",
     "orders",
     "inventory",
     "payments",
     "shipping",
     "notifications",
     "analytics",
-    "sagas",
 ]
 
 MIDDLEWARE = [

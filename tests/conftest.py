@@ -17,6 +17,11 @@ if _worker is not None:
 django.setup()
 
 
+def pytest_xdist_setupnodes() -> None:
+    """Let each worker read the settings after it has joined the run: pytest-django would do so before."""
+    os.environ.pop("DJANGO_SETTINGS_MODULE", None)
+
+
 def pytest_unconfigure() -> None:
     """Stop what was started, once all workers are done."""
     if _run is not None:

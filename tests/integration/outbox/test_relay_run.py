@@ -22,13 +22,17 @@ from tests.messaging import Act, Acted, Bank, Clerk, Noted, Undo, Wiring, make_d
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=["outbox"])
 
 
+connect = doorbell._redis
+
+
 @pytest.fixture(autouse=True)
-def _calm(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _calm(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Begin and end with nobody awake and no silence after a failed ring."""
     monkeypatch.setattr(doorbell, "_silent_until", 0.0)
-    # However slow the machine, no mark runs out within a test.
+    # However slow the machine: no mark runs out within a test, and every answer is waited for.
     monkeypatch.setattr(doorbell, "AWAKE_MILLISECONDS", 60_000)
     monkeypatch.setattr(doorbell, "HELP_MILLISECONDS", 60_000)
+    monkeypatch.setattr(doorbell, "_redis", lambda _=0: connect(30.0))
     _forget_marks()
     yield
     _forget_marks()
@@ -36,7 +40,7 @@ def _calm(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def _forget_marks() -> None:
     kinds = ("awake", "help", "bell")
-    doorbell._redis().delete(*(f"saga-bridge:{kind}:{lane}" for kind in kinds for lane in Lane))
+    connect(30.0).delete(*(f"saga-bridge:{kind}:{lane}" for kind in kinds for lane in Lane))
 
 
 @pytest.fixture
@@ -52,6 +56,7 @@ def _no_redis(_calm: None, settings: Settings, monkeypatch: pytest.MonkeyPatch) 
     with monkeypatch.context() as patch:
         patch.setattr(settings, "REDIS_URL", "redis://127.0.0.1:1/0")
         patch.setattr(doorbell, "_clients", {})
+        patch.setattr(doorbell, "_redis", connect)
         yield
 
 
