@@ -93,6 +93,7 @@ def _measure(supervisor: Supervisor, folder: StateFolder, options: argparse.Name
         over_http = drain.drain(orders=int(options.orders * HTTP_SHARE), pids=pids)
 
     say(f"open loop: {options.rate:g} orders/s for {options.seconds:g} s")
+    backlog.tidy()
     with _product(folder, servers, {}) as (running, environment):
         port = free_port()
         running.start(web_role(environment, port=port), beat_role(environment))

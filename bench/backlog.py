@@ -44,10 +44,15 @@ def prepare(*, count: int, told: bool) -> list[tuple[UUID, int]]:
     made: list[tuple[UUID, int]] = []
     for begin in range(0, count, CHUNK):
         made += _prepare(min(CHUNK, count - begin), told=told)
+    tidy()
+    return made
+
+
+def tidy() -> None:
+    """Leave no vacuum and no checkpoint of the last measurement to the next one."""
     with connection.cursor() as cursor:
         cursor.execute("VACUUM (ANALYZE)")
         cursor.execute("CHECKPOINT")
-    return made
 
 
 def _prepare(count: int, *, told: bool) -> list[tuple[UUID, int]]:

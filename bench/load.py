@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import httpx
 from django.db import connection
 
-WARM_UP_SECONDS = 3
+# Fresh workers open their connections and prepare their statements.
+WARM_UP_SECONDS = 5
 BODY_ADDRESS = {"name": "Ada", "line1": "1 Way", "city": "Berlin", "postal_code": "10115", "country": "DE"}
 
 

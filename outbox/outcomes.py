@@ -107,17 +107,25 @@ def settle(
 
     aside = [claimed.delivery_id for claimed, outcome in outcomes if isinstance(outcome, Wait) and outcome.steps_aside]
 
-    publish(replies, using=using)
+    _write(held, aside, replies, done, using)
+    _count(consumer, outcomes, skipped, held)
+    finished = set(done)
+    return [claimed for claimed, _ in outcomes if claimed.delivery_id in finished]
+
+
+def _write(
+    held: Sequence[_Held], aside: Sequence[int], replies: Sequence[Outgoing], done: Sequence[int], using: str
+) -> None:
+    # What failed first: its trail is read off the deliveries, of which some go with the replies.
     with connections[using].cursor() as cursor:
         if held:
             cursor.execute(sql.HOLD_BACK, _columns(held))
         if aside:
             cursor.execute(sql.STEP_ASIDE, [aside])
-        if done:
+        if replies:
+            publish(replies, settles=done, using=using)
+        elif done:
             cursor.execute(sql.SETTLE, [done])
-    _count(consumer, outcomes, skipped, held)
-    finished = set(done)
-    return [claimed for claimed, _ in outcomes if claimed.delivery_id in finished]
 
 
 def _storable(text: str) -> str:

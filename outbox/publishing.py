@@ -69,11 +69,12 @@ def routing() -> Routing:
     return _routing
 
 
-def publish(messages: Sequence[Outgoing], *, using: str = "default") -> list[UUID]:
+def publish(messages: Sequence[Outgoing], *, settles: Sequence[int] = (), using: str = "default") -> list[UUID]:
     """Write messages and their deliveries with the caller's transaction, and ring when it commits.
 
-    Returns the message ids in order. One statement however many messages there are. Raises `OutsideTransaction`
-    when no transaction is open, `UnroutedMessage` when the routing table does not know a type.
+    `settles` are the deliveries that a relay is done with by this. Returns the message ids in order. One statement
+    however many messages there are. Raises `OutsideTransaction` when no transaction is open, `UnroutedMessage` when
+    the routing table does not know a type.
     """
     require_transaction(using)
     if not messages:
@@ -81,7 +82,7 @@ def publish(messages: Sequence[Outgoing], *, using: str = "default") -> list[UUI
     ids = [message.id or uuid7() for message in messages]
     log, deliveries, lanes = _rows(messages, ids)
     with connections[using].cursor() as cursor:
-        cursor.execute(sql.PUBLISH, [*log, *deliveries])
+        cursor.execute(sql.PUBLISH, [*log, list(settles), *deliveries])
     if lanes:
         destinations = set(zip(deliveries[_LANE], deliveries[_DESTINATION], strict=True))
         on_commit(lambda: doorbell.ring(lanes, destinations), using)

@@ -26,7 +26,8 @@ _MESSAGE_COLUMNS = """
 """
 
 # Writes both tables in one statement. Locks nothing that exists. Arrays: one row per message, then one row per
-# message and destination; identities are drawn in array order, which is the order of publishing.
+# message and destination; identities are drawn in array order, which is the order of publishing. What a relay settles
+# with its replies goes along, for a round trip less.
 PUBLISH = """
 WITH said AS (
     INSERT INTO outbox_message
@@ -36,6 +37,8 @@ WITH said AS (
     FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::smallint[], %b::text[], %b::uuid[], %b::uuid[], %b::uuid[],
                 %b::text[], %b::text[])
         AS u(id, kind, type, version, source, ordering_key, correlation_id, causation_id, headers, payload)
+), settled AS (
+    DELETE FROM outbox_delivery WHERE id = ANY(%b::bigint[])
 )
 INSERT INTO outbox_delivery (message_id, message_time, destination, lane, kind, type, ordering_key)
 SELECT u.message_id, now(), u.destination, u.lane, u.kind, u.type, u.ordering_key

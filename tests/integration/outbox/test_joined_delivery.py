@@ -95,8 +95,8 @@ def test_a_batch_of_a_hundred_costs_as_many_statements_as_a_batch_of_one(
         say(*(Noted() for _ in range(many)))
         say(*(Act() for _ in range(many)), saga_id=uuid7(), step="act")
 
-        # Begin, claim, inbox, barrier, publish, settle, commit.
-        with django_assert_num_queries(7):
+        # Begin, claim, inbox, barrier, publish and settle, commit.
+        with django_assert_num_queries(6):
             once(consumer)
 
 
