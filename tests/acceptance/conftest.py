@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,9 +26,11 @@ CUSTOMERS = 40
 @pytest.fixture(scope="session")
 def shop() -> Iterator[Shop]:
     """Start the shop and its outside world; stop all of it at the end, when the audit has found nothing."""
-    place = Path(tempfile.mkdtemp(prefix="saga-bridge-acceptance-"))
-    folder = StateFolder(path=place / "var")
-    with pytest.MonkeyPatch.context() as patch, folder.hold(purpose="the acceptance tests"):
+    with (
+        tempfile.TemporaryDirectory(prefix="saga-bridge-acceptance-") as place,
+        pytest.MonkeyPatch.context() as patch,
+        (folder := StateFolder(path=Path(place) / "var")).hold(purpose="the acceptance tests"),
+    ):
         patch.setenv("DATABASE_URL", _fresh_database())
         patch.setenv("REDIS_URL", _fresh_broker())
         patch.setenv("THROTTLE_CUSTOMER", "1000000/min")
@@ -51,7 +52,6 @@ def shop() -> Iterator[Shop]:
             assert shop.audit() == (0, [])
         finally:
             supervisor.stop()
-    shutil.rmtree(place)
 
 
 def _fresh_database() -> str:
