@@ -114,7 +114,7 @@ def settle(
 
 
 def _write(
-    held: Sequence[_Held], aside: Sequence[int], replies: Sequence[Outgoing], done: Sequence[int], using: str
+    held: Sequence[_Held], aside: list[int], replies: Sequence[Outgoing], done: list[int], using: str
 ) -> None:
     # What failed first: its trail is read off the deliveries, of which some go with the replies.
     with connections[using].cursor() as cursor:
