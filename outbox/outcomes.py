@@ -113,9 +113,7 @@ def settle(
     return [claimed for claimed, _ in outcomes if claimed.delivery_id in finished]
 
 
-def _write(
-    held: Sequence[_Held], aside: list[int], replies: Sequence[Outgoing], done: list[int], using: str
-) -> None:
+def _write(held: Sequence[_Held], aside: list[int], replies: Sequence[Outgoing], done: list[int], using: str) -> None:
     # What failed first: its trail is read off the deliveries, of which some go with the replies.
     with connections[using].cursor() as cursor:
         if held:
