@@ -3,10 +3,10 @@
 
 PYTHON := .venv/bin/python
 PACKAGES := analytics config inventory notifications orders outbox payments sagas shipping simulator
-LOCK := .venv/bin/uv pip compile pyproject.toml --quiet --universal --generate-hashes --no-annotate \
-	--no-emit-index-url --no-header --python-version 3.11 --exclude-newer $(LOCK_DATE)
 # A release of the last days cannot slip in unseen: `make lock` resolves what was public a week ago.
 LOCK_DATE ?= $(shell python3 -c 'import datetime as d; print(d.date.today() - d.timedelta(days=7))')
+LOCK := .venv/bin/uv pip compile pyproject.toml --quiet --universal --generate-hashes --no-annotate \
+	--no-emit-index-url --no-header --python-version 3.11 --exclude-newer $(LOCK_DATE)
 # mypy's Django plugin loads the settings, which ask for servers; it does not use them.
 UNUSED_SERVERS := DATABASE_URL=postgresql://unused/unused REDIS_URL=redis://unused
 PORT ?= 8000

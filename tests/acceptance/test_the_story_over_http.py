@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.shop import Shop
+from tests.shop import Shop
 
 
 def steps_of(timeline: dict[str, Any]) -> dict[str, str]:
@@ -141,8 +141,8 @@ def test_workers_killed_in_the_middle_lose_nothing_and_do_nothing_twice(shop: Sh
     kills: dict[int, Callable[[], None]] = {
         20: lambda: shop.kill_child("relay"),
         40: lambda: shop.kill_child("effects"),
-        60: lambda: shop.kill_worker("relay"),
-        80: lambda: shop.kill_worker("effects"),
+        60: lambda: shop.kill("relay"),
+        80: lambda: shop.kill("effects"),
     }
     placed = []
     for number in range(100):

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import psutil
+import psycopg
 
 from config.local.folder import PROJECT
 from config.local.processes import Supervisor
@@ -81,9 +82,33 @@ class Shop:
         assert run.stdout, run.stderr
         return run.returncode, json.loads(run.stdout)["findings"]
 
-    def kill_worker(self, queue: str) -> None:
-        """Kill the main process of a queue's worker, as the machine would."""
-        os.kill(self._supervisor.pids()[queue], signal.SIGKILL)
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The environment of the product's processes."""
+        return self._stack.environment
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The process id of every role, as it is now."""
+        return self._supervisor.pids()
+
+    def tend(self) -> list[str]:
+        """Start again what has died; return the names of those roles."""
+        return self._supervisor.tend()
+
+    def control(self, whose: str, **settings: Any) -> None:
+        """Change the fault settings of the `bank` or the `carrier`."""
+        url = self._stack.environment[f"{whose.upper()}_URL"]
+        httpx.put(f"{url}/control", json=settings, timeout=10).raise_for_status()
+
+    def query(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Read from the shop's database."""
+        with psycopg.connect(self._stack.environment["DATABASE_URL"], autocommit=True) as connection:
+            return connection.execute(statement, values).fetchall()  # type: ignore[arg-type]
+
+    def kill(self, role: str) -> None:
+        """Kill the main process of a role (web, beat, simulator, a queue's worker), as the machine would."""
+        os.kill(self._supervisor.pids()[role], signal.SIGKILL)
 
     def kill_child(self, queue: str) -> None:
         """Kill one process of a worker's pool."""
