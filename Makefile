@@ -13,11 +13,11 @@ PORT ?= 8000
 CUSTOMERS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check bench lock
+.PHONY: help demo up test test-faults check bench lock
 export TOPOLOGY FLOW TRANSPORT
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/.synced ## run the product end to end and check every order (ORDERS=n adds n generated ones)
 	@exec $(PYTHON) -m config.local.demo --with-parent $(if $(ORDERS),--orders $(ORDERS))
@@ -27,6 +27,9 @@ up: .venv/.synced ## run the product until Ctrl-C (PORT=8000, CUSTOMERS=1)
 
 test: .venv/.synced ## run all tests that need nothing but the embedded servers
 	@$(PYTHON) -m pytest
+
+test-faults: .venv/.synced ## kill, cut, flood: every fault of the matrix, the crash sweep, the seeded bugs
+	@$(PYTHON) -m pytest tests/faults
 
 check: .venv/.synced ## lint, format, types, import contracts, migrations, security
 	$(PYTHON) -m ruff check .

@@ -34,8 +34,9 @@ def running_shop(
 ) -> Iterator[Shop]:
     """Start the product and its outside world, and stop all of it at the end.
 
-    `name` tells its database from those of others; shops that run at once borrow their brokers from different
-    shelves (0 to 4). The environment is added to that of every process; customers are not throttled unless it says so.
+    `name` tells its database from those of others; shops that one test runs at once borrow their brokers from
+    different shelves (0 or 1). The environment is added to that of every process; customers are not throttled unless
+    it says so.
     """
     with (
         tempfile.TemporaryDirectory(prefix=f"saga-bridge-{name}-") as place,
@@ -48,7 +49,7 @@ def running_shop(
             patch.delenv("REDIS_URL", raising=False)
         else:
             patch.setenv("DATABASE_URL", _fresh_database(database))
-            patch.setenv("REDIS_URL", _fresh_broker(_LAST_REDIS_NUMBER - shelf))
+            patch.setenv("REDIS_URL", _fresh_broker(_LAST_REDIS_NUMBER - 2 * _worker_number() - shelf))
         unlimited = {"THROTTLE_CUSTOMER": "1000000/min", "THROTTLE_ADDRESS": "1000000/min"}
         for key, value in (unlimited | environment).items():
             patch.setenv(key, value)
@@ -68,6 +69,10 @@ def running_shop(
             shop.close()
         finally:
             supervisor.stop()
+
+
+def _worker_number() -> int:
+    return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 
 
 def _fresh_database(name: str) -> str:
