@@ -17,6 +17,7 @@ from starlette.routing import Route
 from simulator import wire
 from simulator.faults import Control, Faults, Lateness
 from simulator.ledger import Answer, Ledger
+from simulator.webhooks import Webhooks
 from simulator.wire import Refusal, render
 
 SERVICE = "bank"
@@ -31,6 +32,8 @@ _LATE = {
     "pm_sim_timeout_charged": Lateness.AFTERWARDS,
     "pm_sim_timeout_not_charged": Lateness.SILENT,
 }
+# What a webhook calls an entry.
+_TOLD = {"charge": "charged", "refund": "refunded"}
 _KNOWN = {_SUCCEEDS, _DECLINES, _UNAVAILABLE, _REFUND_REFUSED, *_LATE}
 
 
@@ -41,13 +44,18 @@ class BankControl(Control):
     decline_ratio: float = 0
     timeout_charged_ratio: float = 0
     refund_refuse_ratio: float = 0
+    webhook_copies: int = 1
+    webhook_delay_ms: float = 0
+    webhook_hold: bool = False
+    webhook_newest_first: bool = False
 
 
 class Bank:
     """The bank's calls."""
 
-    def __init__(self, *, ledger: Ledger, hold_seconds: float) -> None:
+    def __init__(self, *, ledger: Ledger, hold_seconds: float, webhooks: Webhooks | None = None) -> None:
         self._ledger = ledger
+        self._webhooks = webhooks
         self._faults = Faults(service=SERVICE, initial=BankControl(), ledger=ledger, hold_seconds=hold_seconds)
 
     def routes(self) -> list[Route]:
@@ -57,8 +65,14 @@ class Bank:
             Route("/charges/{key}", self.find_charge, methods=["GET"]),
             Route("/refunds", self.refund, methods=["POST"]),
             Route("/refunds/{key}", self.find_refund, methods=["GET"]),
+            Route("/disputes", self.dispute, methods=["POST"]),
             *self._faults.routes(),
         ]
+
+    @property
+    def control(self) -> BankControl:
+        """The fault settings as they are now."""
+        return self._faults.control
 
     async def charge(self, request: Request) -> Response:
         """Charge an order once per key; a decline is an answer like any other and is repeated too."""
@@ -66,6 +80,7 @@ class Bank:
         body = await wire.read_object(request)
         charge = {**_read_money(body), "payment_method": wire.text(body, "payment_method")}
         await self._faults.enter()
+        await self._faults.wait_while_held()
         lateness = self._choose_lateness(key, charge["payment_method"])
         outcome = self._ledger.once(
             scope=_CHARGE,
@@ -95,7 +110,7 @@ class Bank:
         if self._declines(key, payment_method):
             reason = {"code": "card_declined", "detail": "the card was declined"}
             return Answer(402, render({**charge, "status": "declined", **reason}))
-        self._ledger.enter(service=SERVICE, kind="charge", subject=key, fact={"key": key, **money})
+        self._enter("charge", subject=key, fact={"key": key, **money})
         return Answer(201, render({**charge, "status": "succeeded"}))
 
     def _declines(self, key: str, payment_method: str) -> bool:
@@ -128,9 +143,24 @@ class Bank:
         _, refunded = self._ledger.count_and_total(service=SERVICE, kind="refund", subject=charge_key)
         if refunded + money["amount"] > charge["amount"]:
             raise Refusal(422, "over_refund", f"{refunded} of {charge['amount']} is refunded already")
-        self._ledger.enter(service=SERVICE, kind="refund", subject=charge_key, fact={"key": key, **money})
+        self._enter("refund", subject=charge_key, fact={"key": key, **money})
         refund = {"id": f"re_{uuid4().hex}", "key": key, "charge_key": charge_key, **money}
         return Answer(201, render({**refund, "status": "succeeded"}))
+
+    def _enter(self, kind: str, *, subject: str, fact: dict[str, Any]) -> None:
+        entry = self._ledger.enter(service=SERVICE, kind=kind, subject=subject, fact=fact)
+        if self._webhooks is not None:
+            self._webhooks.tell(event_type=_TOLD[kind], fact=entry)
+
+    async def dispute(self, request: Request) -> Response:
+        """Let a customer dispute the charge named by `charge_key`; only a webhook tells of it, no entry does."""
+        body = await wire.read_object(request)
+        entry = self._ledger.find_charge_entry(service=SERVICE, key=wire.identifier(body, "charge_key"))
+        if entry is None:
+            raise Refusal(404, "no_such_charge", "no money was taken under this key")
+        if self._webhooks is not None:
+            self._webhooks.tell(event_type="disputed", fact=entry)
+        return wire.respond(status=201, body=render({"status": "disputed", "charge_key": entry["key"]}))
 
     def _find_money_taken(self, charge_key: str) -> dict[str, Any]:
         intent = self._ledger.find_intent(scope=_CHARGE, key=charge_key)

@@ -55,6 +55,7 @@ class Carrier:
             "items": _read_items(body),
         }
         await self._faults.enter()
+        await self._faults.wait_while_held()
         control = self._faults.control
         lateness = control.choose_lateness(key=key, done_ratio=control.timeout_created_ratio)
         outcome = self._ledger.once(

@@ -6,7 +6,10 @@ same faults in every run and after every restart, and a retry of a key meets the
 
 import asyncio
 import hashlib
+import time
+from collections import deque
 from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime
 from enum import Enum
 from typing import Any, Generic, TypeVar
 
@@ -14,13 +17,18 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from simulator.ledger import Ledger, Outcome
+from simulator.ledger import Ledger, Outcome, write_time
 from simulator.wire import Refusal, read_object, render, respond
 
 MAX_HELD = 256
 """Calls kept waiting at once: a quarter of the usual 1,024 file descriptors of a process."""
+MAX_CALLS = 100_000
+"""Calls whose times are remembered."""
 MAX_LATENCY_MS = 60_000
+MAX_PAGE = 10_000
+MAX_COPIES = 10
 MAX_SEED = 2**53
+_SWITCHES = {"down", "hold", "webhook_hold", "webhook_newest_first"}
 
 
 class Lateness(Enum):
@@ -37,6 +45,7 @@ class Control:
 
     down: bool = False
     latency_ms: float = 0
+    hold: bool = False
     timeout_ratio: float = 0
     seed: int = 0
 
@@ -67,9 +76,12 @@ class Faults(Generic[ControlType]):
         self._ledger = ledger
         self._hold_seconds = hold_seconds
         self._held = 0
+        self._calls: deque[float] = deque(maxlen=MAX_CALLS)
         names = {field.name for field in fields(initial)}
         saved = ledger.read_control(service=service)
         self.control = replace(initial, **{name: saved[name] for name in saved.keys() & names})
+        self._released = asyncio.Event()
+        self._hold_or_release()
 
     def routes(self) -> list[Route]:
         """List the URLs that stay up and fast whatever happens: the ledger and the settings."""
@@ -77,6 +89,7 @@ class Faults(Generic[ControlType]):
             Route("/ledger", self.show_ledger, methods=["GET"]),
             Route("/control", self.show_control, methods=["GET"]),
             Route("/control", self.change_control, methods=["PUT"]),
+            Route("/calls", self.show_calls, methods=["GET"]),
         ]
 
     async def enter(self) -> None:
@@ -85,10 +98,18 @@ class Faults(Generic[ControlType]):
         What a call does, it does after the latency, even for a caller that gave up meanwhile; so the body
         must have been read before, since a closed connection yields none.
         """
+        self._calls.append(time.time())
         if self.control.latency_ms:
             await asyncio.sleep(self.control.latency_ms / 1000)
         if self.control.down:
             raise Refusal(503, "unavailable", "the service is down", retry_after=1)
+
+    async def wait_while_held(self) -> None:
+        """Keep a call that would do something waiting until the hold is over; what it asked for is done then.
+
+        Like a message that is stuck on its way: the caller has given up long before, and look-ups find nothing.
+        """
+        await self._released.wait()
 
     async def deliver(self, request: Request, *, outcome: Outcome, lateness: Lateness) -> Response:
         """Send the outcome of a keyed call as late as it should be; repetitions are always sent at once.
@@ -117,6 +138,10 @@ class Faults(Generic[ControlType]):
             self._held -= 1
         return True
 
+    async def show_calls(self, _request: Request) -> Response:
+        """Answer with the times in Unix seconds at which calls came in since the start, those turned away too."""
+        return respond(status=200, body=render({"calls": list(self._calls)}))
+
     async def show_control(self, _request: Request) -> Response:
         """Answer with all settings."""
         return respond(status=200, body=render(asdict(self.control)))
@@ -132,22 +157,51 @@ class Faults(Generic[ControlType]):
         changed = replace(self.control, **changes)
         self._ledger.save_control(service=self._service, state=asdict(changed))
         self.control = changed
+        self._hold_or_release()
         return await self.show_control(request)
 
+    def _hold_or_release(self) -> None:
+        if self.control.hold:
+            self._released.clear()
+        else:
+            self._released.set()
+
     async def show_ledger(self, request: Request) -> Response:
-        """Answer with the service's ledger, of all orders or of those named by `order_id`."""
+        """Answer with the service's ledger, of all orders or of those named by `order_id`.
+
+        With `since` or `limit`: the entries made at that time or later, oldest first, at most so many. Raises:
+        Refusal 400.
+        """
         order_ids = request.query_params.getlist("order_id")
+        if not order_ids and request.query_params.keys() & {"since", "limit"}:
+            since, limit = _read_page(request)
+            return respond(status=200, body=self._ledger.list_entries(service=self._service, since=since, limit=limit))
         entries = self._ledger.stream_entries(service=self._service, order_ids=order_ids)
         return StreamingResponse(entries, media_type="application/json")
 
 
+def _read_page(request: Request) -> tuple[str | None, int]:
+    since, limit = request.query_params.get("since"), request.query_params.get("limit", str(MAX_PAGE))
+    if not limit.isdecimal() or not 0 < int(limit) <= MAX_PAGE:
+        raise Refusal(400, "out_of_range", f"limit must be a whole number from 1 to {MAX_PAGE}")
+    try:
+        moment = None if since is None else datetime.fromisoformat(since)
+    except ValueError as exc:
+        raise Refusal(400, "bad_field", "since must be a time in ISO 8601") from exc
+    if moment is not None and moment.tzinfo is None:
+        raise Refusal(400, "bad_field", "since must name its offset from UTC")
+    return (None if moment is None else write_time(moment)), int(limit)
+
+
 def _check_setting(name: str, value: Any) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if name == "down":
+    if name in _SWITCHES:
         valid, wanted = isinstance(value, bool), "true or false"
     elif name == "seed":
         valid, wanted = type(value) is int and abs(value) <= MAX_SEED, f"a whole number up to {MAX_SEED}"
-    elif name == "latency_ms":
+    elif name == "webhook_copies":
+        valid, wanted = type(value) is int and 1 <= value <= MAX_COPIES, f"a whole number from 1 to {MAX_COPIES}"
+    elif name in ("latency_ms", "webhook_delay_ms"):
         valid, wanted = number and 0 <= value <= MAX_LATENCY_MS, f"a number from 0 to {MAX_LATENCY_MS}"
     else:
         valid, wanted = number and 0 <= value <= 1, "a number from 0 to 1"

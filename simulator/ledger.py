@@ -37,6 +37,12 @@ CREATE TABLE IF NOT EXISTS entries (
     UNIQUE (subject, service, kind, key)
 );
 CREATE INDEX IF NOT EXISTS entries_of_order ON entries (order_id);
+CREATE INDEX IF NOT EXISTS entries_by_time ON entries (service, json_extract(body, '$.at'));
+CREATE TABLE IF NOT EXISTS webhooks (
+    webhook INTEGER PRIMARY KEY, event_id TEXT NOT NULL UNIQUE, body TEXT NOT NULL, entered_at REAL NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0, due_at REAL NOT NULL, sent_at REAL
+);
+CREATE INDEX IF NOT EXISTS webhooks_waiting ON webhooks (due_at) WHERE sent_at IS NULL;
 CREATE TABLE IF NOT EXISTS controls (service TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
 """
 _INTENT = "SELECT request, status, body FROM answers WHERE scope = ? AND key = ?"
@@ -47,8 +53,20 @@ _LAST = "SELECT coalesce(max(entry), 0) FROM entries"
 _PAGE = "SELECT body FROM entries WHERE entry > ? AND entry <= ? AND service = ? ORDER BY entry"
 _OF_ORDERS = """SELECT body FROM entries
 WHERE order_id IN (SELECT value FROM json_each(?)) AND service = ? ORDER BY entry"""
+_SINCE = """SELECT entry, body FROM entries
+WHERE service = ? AND json_extract(body, '$.at') >= ? ORDER BY entry LIMIT ?"""
+_FIRST = "SELECT entry, body FROM entries WHERE service = ? ORDER BY entry LIMIT ?"
 _CONTROL = "SELECT state FROM controls WHERE service = ?"
+_CHARGE_ENTRY = "SELECT body FROM entries WHERE subject = ?2 AND service = ?1 AND kind = 'charge'"
+_ADD_WEBHOOK = "INSERT INTO webhooks (event_id, body, entered_at, due_at) VALUES (?, ?, ?, ?)"
+_DUE_WEBHOOKS = """SELECT webhook, body, attempts FROM webhooks
+WHERE sent_at IS NULL AND due_at <= ? ORDER BY webhook {order} LIMIT ?"""
 _SET_CONTROL = "INSERT OR REPLACE INTO controls (service, state) VALUES (?, ?)"
+
+
+def write_time(moment: datetime) -> str:
+    """Write a time so that texts sort as times do."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +156,21 @@ class Ledger:
         request, status, body = row
         return Intent(request, None if status is None else Answer(status, body))
 
-    def enter(self, *, service: str, kind: str, subject: str, fact: dict[str, Any]) -> None:
-        """Append the fact that something happened to a subject (the key of a charge or shipment).
+    def enter(self, *, service: str, kind: str, subject: str, fact: dict[str, Any]) -> dict[str, Any]:
+        """Append the fact that something happened to a subject (the key of a charge or shipment); return the entry.
 
         An amount in the fact is in minor units. Raises: sqlite3.IntegrityError if it was entered before.
         """
-        body = render({**fact, "kind": kind, "at": datetime.now(UTC).isoformat(timespec="microseconds")})
-        row = (service, subject, kind, fact["key"], fact["order_id"], fact.get("amount"), body)
+        entry = {**fact, "kind": kind, "at": write_time(datetime.now(UTC))}
+        row = (service, subject, kind, fact["key"], fact["order_id"], fact.get("amount"), render(entry))
         self._connection.execute(_ENTER, row)
+        return entry
+
+    def find_charge_entry(self, *, service: str, key: str) -> dict[str, Any] | None:
+        """Return the entry of a charge by its key."""
+        row = self._connection.execute(_CHARGE_ENTRY, (service, key)).fetchone()
+        entry: dict[str, Any] | None = json.loads(row[0]) if row else None
+        return entry
 
     def count_and_total(self, *, service: str, kind: str, subject: str) -> tuple[int, int]:
         """Return how many such facts a subject has, and the sum of their amounts in minor units."""
@@ -171,6 +196,32 @@ class Ledger:
             yield separator + ",".join(body for (body,) in rows)
             separator = ","
         yield "[]" if separator == "[" else "]"
+
+    def list_entries(self, *, service: str, since: str | None, limit: int) -> str:
+        """Return at most so many entries, oldest first, as one JSON array: those made at this time or later."""
+        if since is None:
+            rows = self._connection.execute(_FIRST, (service, limit))
+        else:
+            rows = self._connection.execute(_SINCE, (service, since, limit))
+        return "[" + ",".join(body for _, body in rows) + "]"
+
+    def add_webhook(self, *, event_id: str, body: str, now: float) -> None:
+        """Put an event into the queue of webhooks, with the transaction of what it tells of; `now` in seconds."""
+        self._connection.execute(_ADD_WEBHOOK, (event_id, body, now, now))
+
+    def list_webhooks(self, *, now: float, limit: int, newest_first: bool) -> list[tuple[int, str, int]]:
+        """Return webhooks that are due: number, body, attempts so far."""
+        statement = _DUE_WEBHOOKS.format(order="DESC" if newest_first else "ASC")
+        return self._connection.execute(statement, (now, limit)).fetchall()
+
+    def settle_webhook(self, *, number: int, now: float) -> None:
+        """Note that a webhook was taken."""
+        self._connection.execute("UPDATE webhooks SET sent_at = ? WHERE webhook = ?", (now, number))
+
+    def put_off_webhook(self, *, number: int, due_at: float) -> None:
+        """Note that a webhook was not taken, and when to send it again."""
+        statement = "UPDATE webhooks SET attempts = attempts + 1, due_at = ? WHERE webhook = ?"
+        self._connection.execute(statement, (due_at, number))
 
     def read_control(self, *, service: str) -> dict[str, Any]:
         """Return the fault settings last saved for a service; empty if there are none."""

@@ -22,7 +22,7 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
 def simulator(process: Simulator) -> Iterator[Simulator]:
     """Lend the module's process, and take back whatever misbehavior the test asked for."""
     yield process
-    calm = {"down": False, "latency_ms": 0, "timeout_ratio": 0, "seed": 0}
+    calm = {"down": False, "latency_ms": 0, "hold": False, "timeout_ratio": 0, "seed": 0}
     process.control("bank", **calm, decline_ratio=0, timeout_charged_ratio=0, refund_refuse_ratio=0)
     process.control("carrier", **calm, refuse_ratio=0, timeout_created_ratio=0)
 

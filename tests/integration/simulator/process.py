@@ -14,10 +14,10 @@ HOLD_SECONDS = 2.0
 GIVE_UP_SECONDS = 0.3
 
 
-def start(ledger: Path, *, port: int) -> subprocess.Popen[str]:
+def start(ledger: Path, *options: str, port: int) -> subprocess.Popen[str]:
     """Start `python -m simulator`; port 0 picks a free one."""
     return subprocess.Popen(
-        [sys.executable, "-m", "simulator", "--port", str(port), "--hold-seconds", str(HOLD_SECONDS)],
+        [sys.executable, "-m", "simulator", "--port", str(port), "--hold-seconds", str(HOLD_SECONDS), *options],
         cwd=ROOT,
         env={**os.environ, "SIMULATOR_LEDGER": str(ledger)},
         stdout=subprocess.PIPE,
@@ -29,13 +29,14 @@ def start(ledger: Path, *, port: int) -> subprocess.Popen[str]:
 class Simulator:
     """One simulator with a client of its own, and a ledger that outlives the process."""
 
-    def __init__(self, ledger: Path) -> None:
+    def __init__(self, ledger: Path, *options: str) -> None:
         self.ledger = ledger
+        self._options = options
         self.start()
 
     def start(self) -> None:
         """Start the process, again after a kill, and wait until it says where it listens."""
-        self.process = start(self.ledger, port=0)
+        self.process = start(self.ledger, *self._options, port=0)
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().split()[-1]
         self.http = httpx.Client(base_url=self.url, timeout=10)
