@@ -13,7 +13,7 @@ PORT ?= 8000
 CUSTOMERS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-faults check bench lock
+.PHONY: help demo up test test-faults chaos check bench lock
 export TOPOLOGY FLOW TRANSPORT
 
 help: ## show this list
@@ -42,6 +42,9 @@ check: .venv/.synced ## lint, format, types, import contracts, migrations, secur
 
 bench: .venv/.synced ## measure orders per second and latency; writes var/bench.json (ORDERS=5000, RATE=20)
 	@exec $(PYTHON) -m bench $(if $(ORDERS),--orders $(ORDERS)) $(if $(RATE),--rate $(RATE))
+
+chaos: .venv/.synced ## orders while everything is killed and cut off, then a verdict; writes var/chaos.json (SECONDS=60, SEED=1)
+	@exec $(PYTHON) -m bench.chaos --with-parent $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
 lock: .venv/.synced ## resolve requirements/*.lock anew (LOCK_DATE=YYYY-MM-DD)
 	$(LOCK) --extra local --group dev --output-file requirements/dev.lock

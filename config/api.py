@@ -7,10 +7,12 @@ JSON pointer into the body. Nothing of what the client sent is repeated, for it 
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_plus
 
 import msgspec
 import redis
@@ -24,11 +26,14 @@ from django.http.response import HttpResponseBase
 from prometheus_client import Counter
 from psycopg.errors import ReadOnlySqlTransaction
 from rest_framework import exceptions, status
+from rest_framework.authentication import TokenAuthentication
 from rest_framework.pagination import CursorPagination
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import SimpleRateThrottle
+
+from orders.api.card_numbers import holds_issued_number
 
 if TYPE_CHECKING:
     # At run time this module is imported while that one is: the settings name it.
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 PROBLEM_JSON = "application/problem+json"
+_JSON = (PROBLEM_JSON, "application/json")
 # A database that restarts is back within seconds; a client that returns at once only adds to its load.
 RETRY_AFTER_SECONDS = 2
 # So much of a body that is too large is read and thrown away: a client that is cut off while it still sends may
@@ -48,6 +54,7 @@ MAX_DEPTH = 32
 # them.
 THROTTLE_SILENCE_SECONDS = 1.0
 API_PREFIXES = ("/api/", "/webhooks/")
+_SIZE = re.compile(r"0{0,9}[1-9][0-9]{0,8}")
 
 THROTTLE_FAILURES = Counter("api_throttle_failures_total", "Requests let pass because they could not be counted")
 
@@ -143,7 +150,13 @@ class ProblemMiddleware:
             return self._get_response(request)
         response = self._refuse(request) or self._get_response(request)
         if response.status_code >= 400 and _is_bare(response):
-            return _bare_problem(response.status_code)
+            response = _bare_problem(response.status_code)
+        if response.headers.get("Content-Type", "").startswith(_JSON):
+            # What customers order is kept by no cache, and no browser takes an answer for a page.
+            response.headers.setdefault("Cache-Control", "no-store")
+            response.headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+            # Set further inside, and lost with an answer that was replaced here.
+            response.headers.setdefault("X-Frame-Options", settings.X_FRAME_OPTIONS)
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:  # noqa: ARG002
@@ -166,6 +179,10 @@ class ProblemMiddleware:
             response = _bare_problem(429, "Too many requests from this address.")
             response["Retry-After"] = str(throttle.wait())
             return response
+        # Addresses are logged and keys are kept: a card number in one goes no further than here.
+        key = request.headers.get("Idempotency-Key", "")
+        if any(map(holds_issued_number, (request.path, unquote_plus(request.META["QUERY_STRING"]), key))):
+            return _respond(_card_number(), {})
         return None
 
 
@@ -230,6 +247,16 @@ class AddressThrottle(WindowThrottle):
         return f"saga-bridge:throttle:address:{self.get_ident(request)}"
 
 
+class Tokens(TokenAuthentication):
+    """Know customers by their tokens."""
+
+    def authenticate_credentials(self, key: str) -> Any:
+        """Return customer and token. Raises `AuthenticationFailed`, also for what the database cannot look up."""
+        if "\x00" in key:
+            raise exceptions.AuthenticationFailed
+        return super().authenticate_credentials(key)
+
+
 class JSONBody(BaseParser):
     """Read JSON that is UTF-8 and not deeper than anyone needs."""
 
@@ -253,6 +280,21 @@ class CursorPages(CursorPagination):
     page_size = 20
     page_size_query_param = "page_size"
     max_page_size = 100
+
+    def get_page_size(self, request: Request) -> int:
+        """Return how many go on a page, at most `max_page_size`. Raises `ValidationError`."""
+        asked = request.query_params.get(self.page_size_query_param, str(self.page_size))
+        if not _SIZE.fullmatch(asked):
+            raise exceptions.ValidationError({"page_size": ["This is not a whole number of at least 1."]})
+        return min(int(asked), self.max_page_size)
+
+    def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:
+        """Describe what a page can be asked for."""
+        parameters: list[dict[str, Any]] = super().get_schema_operation_parameters(view)
+        for parameter in parameters:
+            if parameter["name"] == self.page_size_query_param:
+                parameter["schema"]["minimum"] = 1
+        return parameters
 
     def paginate_queryset(self, queryset: Any, request: Request, view: APIView | None = None) -> Any:
         """Return one page. Raises `ValidationError` for a cursor that is none of ours."""
@@ -293,6 +335,16 @@ def _detail(code: str) -> str:
     return f"{code.replace('-', ' ').capitalize()}."
 
 
+def _card_number() -> dict[str, Any]:
+    detail = "Card numbers are not accepted here: neither in an address nor in a header."
+    return problem(
+        status_code=status.HTTP_422_UNPROCESSABLE_ENTITY,
+        code="validation-failed",
+        detail=detail,
+        errors=[{"pointer": "#", "code": "card_number", "detail": detail}],
+    )
+
+
 def _database_away() -> dict[str, Any]:
     return problem(
         status_code=status.HTTP_503_SERVICE_UNAVAILABLE,
@@ -302,7 +354,7 @@ def _database_away() -> dict[str, Any]:
 
 
 def _is_bare(response: HttpResponseBase) -> bool:
-    return not response.headers.get("Content-Type", "").startswith((PROBLEM_JSON, "application/json"))
+    return not response.headers.get("Content-Type", "").startswith(_JSON)
 
 
 def _field_errors(detail: Any, pointer: str) -> Iterator[dict[str, str]]:

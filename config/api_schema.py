@@ -31,6 +31,7 @@ PROBLEM_SCHEMA: dict[str, Any] = {
     "required": ["type", "code", "title", "status", "detail"],
 }
 _ANYWHERE = {
+    "422": "`validation-failed`: a parameter that cannot be, or a card number in the address or the key",
     "429": "`throttled`: come back after Retry-After seconds",
     "503": "`service-unavailable`: the database is away; repeat after Retry-After seconds",
 }

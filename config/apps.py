@@ -8,3 +8,7 @@ class CompositionConfig(AppConfig):
 
     name = "config"
     label = "composition"
+
+    def ready(self) -> None:
+        """Make the check of the database's roles known."""
+        from config import trust  # noqa: F401 - it registers itself

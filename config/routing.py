@@ -28,6 +28,9 @@ EVENTS: dict[type[Message], tuple[str, ...]] = {
     orders.OrderConfirmed: ("notifications", "analytics"),
     orders.OrderCancelled: ("notifications", "analytics"),
     orders.OrderReturned: ("notifications", "analytics"),
+    payments.PaymentWebhookReceived: ("payments",),
+    payments.PaymentMismatchFound: ("sagas",),
+    shipping.ShipmentMismatchFound: ("sagas",),
 }
 
 

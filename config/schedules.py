@@ -38,6 +38,12 @@ SCHEDULES = (
         300,
         "Expired answers are forgotten.",
     ),
+    Schedule(
+        "Audit consistency", "config.tasks.audit", 60, 60, "What does not add up is found by us, not by customers."
+    ),
+    Schedule("Reconcile payments", "payments.tasks.reconcile", 30, 30, "The bank's ledger and ours tell one story."),
+    Schedule("Reconcile shipping", "shipping.tasks.reconcile", 30, 30, "The carrier's ledger and ours tell one story."),
+    Schedule("Prune webhooks", "payments.tasks.prune_webhooks", 3600, 3600, "Webhooks are forgotten with the log."),
     Schedule("Keep partitions", "outbox.tasks.keep_partitions", 3600, 3600, "History is dropped by the day."),
 )
 

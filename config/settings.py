@@ -15,6 +15,7 @@ import structlog
 from django.core.exceptions import ImproperlyConfigured
 
 from config import unfold
+from config.redaction import RedactingFormatter, hide_rows
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -37,6 +38,14 @@ def _number(name: str, default: float, *, least: float, most: float) -> float:
     if not least <= value <= most:
         raise ImproperlyConfigured(f"{name} is {value:g}; it must lie between {least:g} and {most:g}")
     return value
+
+
+def _amounts(parts: list[str]) -> dict[str, int]:
+    pairs = [part.rpartition("=") for part in parts]
+    amounts = {currency.strip(): amount.strip() for currency, _, amount in pairs}
+    if "" not in amounts or not all(amount.isdecimal() for amount in amounts.values()):
+        raise ImproperlyConfigured("FOUR_EYES_AMOUNT must be an amount in minor units, then CURRENCY=amount for others")
+    return {currency: int(amount) for currency, amount in amounts.items()}
 
 
 def _url(name: str, schemes: tuple[str, ...], default: str | None = None) -> str:
@@ -73,17 +82,59 @@ if PRODUCTION:
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
 
+# How long one statement may take, one lock may be waited for, and a transaction may lie idle, in seconds and by role; 0
+# is for ever. A customer is not kept waiting; a relay's batch is bounded, and others wait behind its locks; sweeps
+# audit and prune whole tables. Commands are run by a person, who can stop them: a migration takes what it takes.
+_LIMITS_OF_ROLES = {
+    "web": (5, 3, 10),
+    "beat": (5, 3, 10),
+    "relay": (30, 10, 30),
+    "effects": (30, 10, 30),
+    "compensations": (30, 10, 30),
+    "sweeps": (300, 10, 60),
+}
+ROLE = env.str("ROLE", "saga-bridge")
+_statement, _lock, _idle = _LIMITS_OF_ROLES.get(ROLE, (0, 0, 0))
+DATABASE_STATEMENT_SECONDS = _number("DATABASE_STATEMENT_SECONDS", _statement, least=0, most=86_400)
+DATABASE_LOCK_SECONDS = _number("DATABASE_LOCK_SECONDS", _lock, least=0, most=86_400)
+DATABASE_IDLE_SECONDS = _number("DATABASE_IDLE_SECONDS", _idle, least=0, most=86_400)
+DATABASE_CONNECT_SECONDS = int(_number("DATABASE_CONNECT_SECONDS", 3, least=2, most=300))
+# The server ends a statement in time; when not even that is heard, the connection counts as lost so much later.
+DATABASE_SILENCE_SECONDS = _number("DATABASE_SILENCE_SECONDS", 2, least=0.1, most=300)
+
 _database: dict[str, Any] = env.db_url_config(_url("DATABASE_URL", ("postgres", "postgresql")))
+_database["ENGINE"] = "outbox.postgres"
+# One connection per thread, kept: a pool would make threads of a web process wait for each other, and an order needs
+# one in nearly all of its time. So the sum is threads and processes, which docs/reference/processes.md adds up.
 _database["CONN_MAX_AGE"] = 600
 _database["CONN_HEALTH_CHECKS"] = True
+_timeouts = {
+    "statement_timeout": DATABASE_STATEMENT_SECONDS,
+    "lock_timeout": DATABASE_LOCK_SECONDS,
+    "idle_in_transaction_session_timeout": DATABASE_IDLE_SECONDS,
+}
 # Arrays go over the wire in their binary form and hot statements are prepared: a fifth of the relay's time.
 _database["OPTIONS"] = {
     "server_side_binding": True,
     "prepare_threshold": 3,
-    "application_name": env.str("ROLE", "saga-bridge"),
+    "application_name": ROLE,
+    "connect_timeout": DATABASE_CONNECT_SECONDS,
+    "options": " ".join(f"-c {name}={int(1000 * seconds)}" for name, seconds in _timeouts.items() if seconds),
+    "patience": DATABASE_STATEMENT_SECONDS + DATABASE_SILENCE_SECONDS if DATABASE_STATEMENT_SECONDS else 0,
+    # A machine that is gone answers nothing: noticed within 5 + 3 x 2 s when idle, 10 s with something sent.
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
     **_database.get("OPTIONS", {}),
 }
 DATABASES = {"default": _database}
+# Tests of crashes only: each commit and each call of the outside world may be the last (outbox.crash_points).
+if env.str("CRASH_POINTS", ""):
+    if PRODUCTION:
+        raise ImproperlyConfigured("CRASH_POINTS is for tests: production does not crash on purpose")
+    _database["ENGINE"] = "outbox.crashing"
 
 INSTALLED_APPS = [
     "unfold",
@@ -165,7 +216,7 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", 
 # --- API ---------------------------------------------------------------------------------------------------------
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.TokenAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["config.api.Tokens"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["config.api.JSONBody"],
@@ -210,6 +261,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "interval_start": 0,
 }
 CELERY_TASK_PUBLISH_RETRY = False
+# A relay at work needs no broker, and nobody runs what it does a second time: it may end what it has begun.
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 CELERY_TASK_DEFAULT_QUEUE = "sweeps"
@@ -224,9 +277,21 @@ RELAY_BATCH = int(_number("RELAY_BATCH", 500, least=1, most=5_000))
 RELAY_LEASE_SECONDS = _number("RELAY_LEASE_SECONDS", 8, least=1, most=600)
 EFFECTS_CONCURRENCY = int(_number("EFFECTS_CONCURRENCY", 32, least=1, most=500))
 COMPENSATIONS_PER_SECOND = int(_number("COMPENSATIONS_PER_SECOND", 200, least=1, most=100_000))
+# Calls of each gateway, over all workers; 0 is no limit.
+GATEWAY_CALLS_PER_SECOND = int(_number("GATEWAY_CALLS_PER_SECOND", 0, least=0, most=100_000))
+if 0 < GATEWAY_CALLS_PER_SECOND < 10:
+    raise ImproperlyConfigured("GATEWAY_CALLS_PER_SECOND must be 0, for no limit, or at least 10")
+# How often a gateway that is away is asked whether it is back: often enough that nobody notices, seldom enough that
+# one call cannot hurt it.
+BREAKER_PROBE_SECONDS = _number("BREAKER_PROBE_SECONDS", 2, least=0.1, most=300)
+# So long a deadline waits for the end of an outage; then it counts, and a person sees what hangs.
+OUTAGE_PATIENCE_SECONDS = _number("OUTAGE_PATIENCE_SECONDS", 3_600, least=0, most=604_800)
 MESSAGE_RETENTION_DAYS = int(_number("MESSAGE_RETENTION_DAYS", 90, least=1, most=3_650))
 # A retry of the same message later than this finds its inbox row gone: keep it longer than any manual redrive.
 INBOX_RETENTION_DAYS = int(_number("INBOX_RETENTION_DAYS", 90, least=1, most=3_650))
+# From more than this on (in minor units, by currency; "" is any other one) what an operator does needs a second person.
+FOUR_EYES_AMOUNT = _amounts(env.list("FOUR_EYES_AMOUNT", default=["100000"]))
+FOUR_EYES_EXPIRES_HOURS = _number("FOUR_EYES_EXPIRES_HOURS", 24, least=0.01, most=720)
 CASE_DUE_HOURS = _number("CASE_DUE_HOURS", 4, least=0.01, most=720)
 ORDER_FLOW = _choice("ORDER_FLOW", ("orchestrated",), "orchestrated")
 SAGA_DEFINITIONS = env.list("SAGA_DEFINITIONS", default=["sagas.definitions"])
@@ -239,6 +304,12 @@ CARRIER_URL = _url("CARRIER_URL", ("http", "https"), "http://127.0.0.1:9100/carr
 GATEWAY_TIMEOUT_SECONDS = _number("GATEWAY_TIMEOUT_SECONDS", 2, least=0.05, most=120)
 if PRODUCTION and "instant" in (PAYMENT_GATEWAY, CARRIER):
     raise ImproperlyConfigured("PAYMENT_GATEWAY and CARRIER must be real ones in production, not 'instant'")
+# By gateway; several while one secret takes over from another. Without any, every webhook is refused.
+WEBHOOK_SECRETS = {"simulated": tuple(env.list("BANK_WEBHOOK_SECRETS", default=[]))}
+if PRODUCTION and (not WEBHOOK_SECRETS["simulated"] or min(map(len, WEBHOOK_SECRETS["simulated"])) < 32):
+    raise ImproperlyConfigured("BANK_WEBHOOK_SECRETS must name secrets of at least 32 characters in production")
+# An entry of a ledger that nothing explains counts as a mismatch after this long.
+RECONCILIATION_TOLERANCE_SECONDS = _number("RECONCILIATION_TOLERANCE_SECONDS", 300, least=0, most=86_400)
 
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 if env.str("EMAIL_URL", ""):
@@ -260,6 +331,7 @@ _shared_processors: list[Any] = [
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso"),
     structlog.processors.format_exc_info,
+    hide_rows,
 ]
 _renderer: Any = (
     structlog.processors.JSONRenderer() if LOG_FORMAT == "json" else structlog.dev.ConsoleRenderer(colors=False)
@@ -275,7 +347,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {
         "structured": {
-            "()": structlog.stdlib.ProcessorFormatter,
+            "()": RedactingFormatter,
             "processor": _renderer,
             "foreign_pre_chain": _shared_processors,
         },
@@ -284,6 +356,8 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": "INFO"},
     # A line per task would be a line per ring; httpx logs a line per call.
     "loggers": {
+        # The web server's own lines repeat requests that it cannot read: they take the same way as all others.
+        "gunicorn.error": {"propagate": True},
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
         "celery.beat": {"level": "WARNING"},

@@ -27,6 +27,8 @@ SIDEBAR: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("inventory.Stock", "inventory_2", "Products"),
         ("payments.Payment", "payments", "Payments"),
         ("payments.Refund", "undo", "Refunds"),
+        ("payments.WebhookEvent", "webhook", "Webhooks"),
+        ("payments.Mismatch", "balance", "Mismatches"),
         ("shipping.Shipment", "local_shipping", "Shipments"),
         ("notifications.Email", "mail", "E-mails"),
     ),

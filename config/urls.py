@@ -12,6 +12,7 @@ urlpatterns = [
     path("api/v1/orders/<uuid:order_id>/timeline", views.TimelineView.as_view(), name="order-timeline"),
     path("api/v1/", include("orders.api.urls")),
     path("api/v1/", include("inventory.api.urls")),
+    path("webhooks/payments/", include("payments.api.urls")),
     path(
         "api/schema",
         SpectacularAPIView.as_view(authentication_classes=[], permission_classes=[]),

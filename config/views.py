@@ -7,10 +7,10 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiResponse, extend_schema
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from redis import Redis, RedisError
@@ -18,6 +18,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from config.api import PROBLEM_JSON
 from orders.selectors import order_of
 from sagas.selectors import timeline
 
@@ -25,7 +26,16 @@ from sagas.selectors import timeline
 class TimelineView(APIView):
     """Everything that happened to an order, in order of time."""
 
-    @extend_schema(operation_id="orders_timeline", responses={200: OpenApiTypes.OBJECT, 404: OpenApiTypes.OBJECT})
+    @extend_schema(
+        operation_id="orders_timeline",
+        responses={
+            200: OpenApiTypes.OBJECT,
+            (404, PROBLEM_JSON): OpenApiResponse(
+                {"$ref": "#/components/schemas/Problem"},
+                description="`not-found`: there is no such order, or it is another customer's",
+            ),
+        },
+    )
     def get(self, request: Request, order_id: UUID) -> Response:
         """Answer with sagas, steps, messages, attempts and cases of one of the customer's own orders."""
         customer_id = request.user.pk
@@ -61,7 +71,7 @@ def metrics(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
 def _state(ask: Any) -> str:
     try:
         ask()
-    except (DatabaseError, RedisError) as error:
+    except (Error, RedisError) as error:
         return type(error).__name__
     return "ok"
 

@@ -21,6 +21,7 @@ from django.utils.module_loading import import_string
 
 from notifications import sql
 from notifications.letters import Letter
+from outbox import crash_points
 from outbox.consumers import TransientError
 from outbox.metrics import GATEWAY_REQUESTS, GATEWAY_SECONDS
 from outbox.transactions import assert_no_transaction
@@ -67,7 +68,7 @@ def _send(dispatch: Dispatch, address: str | None, server: BaseEmailBackend) -> 
     with GATEWAY_SECONDS.labels("mail", "send").time():
         try:
             server.open()
-            email.send()
+            crash_points.call("mail send", email.send, lost=_lost)
             outcome = "ok"
         except (smtplib.SMTPException, OSError) as error:
             # Not what the server says: that names the customer's address.
@@ -75,6 +76,10 @@ def _send(dispatch: Dispatch, address: str | None, server: BaseEmailBackend) -> 
         finally:
             GATEWAY_REQUESTS.labels("mail", "send", outcome).inc()
     return True
+
+
+def _lost() -> Exception:
+    return smtplib.SMTPServerDisconnected("the answer is lost")
 
 
 def find_addresses(*, customer_ids: Collection[int]) -> dict[int, str]:

@@ -1,35 +1,76 @@
-"""The global limit of compensations: one token bucket for all workers, kept as a row.
+"""Limits over all workers: token buckets, each kept as a row, by the clock of the database.
 
-A storm of turning sagas must not become a storm on the participants. The clock is the database's.
+A storm of turning sagas, or all that an outage has held back, must not become a storm on the participants.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from django.conf import settings
 from django.db import connections
+from prometheus_client import Counter
 
 from outbox import sql
+from outbox.metrics import GATEWAY_THROTTLED, THROTTLED
 
 COMPENSATIONS = "compensations"
 
-# A bucket lets through its content plus what flows in: a tenth held and nine tenths flowing make one limit per
-# second, whichever second one looks at.
+# Within any second a bucket lets through what it held and what flows in: together the limit, less a reserve. What is
+# let through in one second may arrive in the next, and the reserve is what flows in within a fifth of a second.
 HELD_SHARE = 0.1
+FLOWING_SHARE = 0.75
 
 
-def take(wanted: int, *, using: str = "default") -> int:
-    """Take up to `wanted` tokens. Returns how many were granted, perhaps 0. Safe for any number of workers."""
-    limit = settings.COMPENSATIONS_PER_SECOND
-    capacity = max(1.0, limit * HELD_SHARE)
-    rate = max(limit - capacity, limit * (1 - HELD_SHARE))
-    with connections[using].cursor() as cursor:
-        cursor.execute(sql.TAKE_TOKENS, [wanted, capacity, rate, COMPENSATIONS, wanted])
-        row = cursor.fetchone()
-    return int(row[0])
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most `per_second` tokens in any second. Each message takes `cost` of them."""
 
+    name: str
+    per_second: float
+    cost: int = 1
 
-def give_back(unused: int, *, using: str = "default") -> None:
-    """Return tokens for which nothing was due."""
-    if unused > 0:
+    @property
+    def throttled(self) -> Counter:
+        """The metric that counts how often it held messages back."""
+        return THROTTLED if self.name == COMPENSATIONS else GATEWAY_THROTTLED.labels(self.name)
+
+    def take(self, wanted: int, *, using: str = "default") -> int:
+        """Take the tokens of up to so many messages. Returns for how many, perhaps 0. Safe for any number of workers.
+
+        The bucket holds the cost of at least one message.
+        """
+        capacity = max(float(self.cost), self.per_second * HELD_SHARE)
+        rate = min(self.per_second * FLOWING_SHARE, max(self.per_second - capacity, self.per_second * HELD_SHARE))
+        tokens = self._take(wanted * self.cost, capacity, rate, using)
+        messages, rest = divmod(tokens, self.cost)
+        self._give_back(rest, using)
+        return messages
+
+    def give_back(self, unused: int, *, using: str = "default") -> None:
+        """Return the tokens of messages that were not there."""
+        self._give_back(unused * self.cost, using)
+
+    def _take(self, wanted: int, capacity: float, rate: float, using: str) -> int:
         with connections[using].cursor() as cursor:
-            cursor.execute(sql.GIVE_BACK_TOKENS, [unused, COMPENSATIONS])
+            cursor.execute(sql.TAKE_TOKENS, [wanted, capacity, rate, self.name, wanted])
+            row = cursor.fetchone()
+            if row is None:
+                cursor.execute(sql.ADD_BUCKET, [self.name])
+        return int(row[0]) if row else 0
+
+    def _give_back(self, tokens: int, using: str) -> None:
+        if tokens > 0:
+            with connections[using].cursor() as cursor:
+                cursor.execute(sql.GIVE_BACK_TOKENS, [tokens, self.name])
+
+
+def of_compensations() -> Limit:
+    """Return the limit of compensations."""
+    return Limit(COMPENSATIONS, settings.COMPENSATIONS_PER_SECOND)
+
+
+def of_gateway(name: str, *, calls: int) -> Limit | None:
+    """Return the limit of a gateway, of which a message may take so many calls; None if there is none."""
+    per_second = settings.GATEWAY_CALLS_PER_SECOND
+    return Limit(name, per_second, calls) if per_second else None

@@ -14,8 +14,8 @@ from django.conf import settings
 from django.db import connections
 
 from outbox import sql
-from outbox.consumers import Consumer
-from outbox.contracts import Direction, Envelope, Kind, decode
+from outbox.consumers import OUTAGE, Consumer
+from outbox.contracts import ACTION, COMPENSATION, Direction, Envelope, Kind, Message, decode
 from outbox.publishing import routing
 
 
@@ -88,6 +88,22 @@ def claim_leased(*, consumer: Consumer, lane: str, types: Sequence[str], limit: 
     return claimed
 
 
+def put_off(
+    *, consumer: Consumer, lane: str, types: Sequence[str], seconds: float, spread: float, reason: str, using: str
+) -> int:
+    """Let what is due or will be within `seconds` rest for so long and a random part of `spread` more.
+
+    No attempt is counted. Returns how many were put off, at most one batch.
+    """
+    limit = settings.RELAY_BATCH
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            sql.PUT_OFF,
+            [lane, consumer.name, list(types), seconds, limit, seconds, spread, OUTAGE, reason],
+        )
+        return int(cursor.rowcount)
+
+
 def still_held(*, claimed: Sequence[Claimed], using: str) -> set[int]:
     """Lock and return the deliveries that this relay still holds: the fence."""
     with connections[using].cursor() as cursor:
@@ -115,6 +131,7 @@ def _read(row: Sequence[Any]) -> Claimed:
     (
         delivery_id,
         attempt,
+        error_class,
         message_id,
         said_at,
         kind,
@@ -127,30 +144,29 @@ def _read(row: Sequence[Any]) -> Claimed:
         body,
         claimed_at,
     ) = row
-    headers = _read_headers(head)
+    headers: dict[str, str] = {}
     envelope: Envelope[Any] | None = None
     unreadable: Exception | None = None
-    message_type = routing().types.get(wire_type)
-    if message_type is None:
-        unreadable = LookupError(f"unknown message type {wire_type!r}")
-    else:
-        try:
-            envelope = Envelope(
-                id=message_id,
-                source=source,
-                subject=subject,
-                time=said_at,
-                data=decode(message_type, body),
-                attempt=attempt,
-                claimed_at=datetime.fromtimestamp(claimed_at, UTC),
-                correlation_id=correlation_id,
-                causation_id=causation_id,
-                traceparent=headers.get("traceparent"),
-                step=headers.get("step"),
-                direction=cast("Direction | None", headers.get("direction")),
-            )
-        except msgspec.MsgspecError as error:
-            unreadable = error
+    try:
+        headers = _headers_of(head)
+        envelope = Envelope(
+            id=message_id,
+            source=source,
+            subject=subject,
+            time=said_at,
+            data=decode(_type_of(wire_type), body),
+            attempt=attempt,
+            tried=error_class != "",
+            claimed_at=datetime.fromtimestamp(claimed_at, UTC),
+            correlation_id=correlation_id,
+            causation_id=causation_id,
+            traceparent=headers.get("traceparent"),
+            step=headers.get("step"),
+            direction=cast("Direction | None", headers.get("direction")),
+        )
+    except (LookupError, ValueError, RecursionError, msgspec.MsgspecError) as error:
+        # Whoever wrote it, and however broken it is: one message must not stop the batch that it came with.
+        unreadable = error
     return Claimed(
         delivery_id,
         attempt,
@@ -163,3 +179,17 @@ def _read(row: Sequence[Any]) -> Claimed:
         envelope,
         unreadable,
     )
+
+
+def _type_of(wire_type: str) -> type[Message]:
+    try:
+        return routing().types[wire_type]
+    except KeyError:
+        raise LookupError(f"unknown message type {wire_type!r}") from None
+
+
+def _headers_of(head: str) -> dict[str, str]:
+    headers = _read_headers(head)
+    if headers.get("direction", ACTION) not in (ACTION, COMPENSATION):
+        raise ValueError(f"unknown direction {headers['direction']!r}")
+    return headers

@@ -20,11 +20,24 @@ class DomainError(Exception):
 
 
 class TransientError(Exception):
-    """Try again later: the outside world is slow or away."""
+    """Try again later: the outside world is slow or away.
+
+    `retry_after` is the least that the next try has to wait, in seconds. With `is_outage` the whole service is away,
+    whatever was asked of it: then the try does not count.
+    """
+
+    def __init__(self, *args: object, retry_after: float = 0.0, is_outage: bool = False) -> None:
+        super().__init__(*args)
+        self.retry_after = retry_after
+        self.is_outage = is_outage
 
 
 class HandlerBroke(RuntimeError):
     """A handler must return one outcome per message, in order."""
+
+
+# The error class of deliveries that wait for the end of an outage.
+OUTAGE = "Outage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +53,13 @@ class Wait:
     """Outcome: not now, and the attempt does not count.
 
     With `steps_aside` the message goes behind all that its key has for this consumer: what it waits for may be there.
+    `error_class` is `OUTAGE` for a message that waits because the whole outside service is away.
     """
 
     delay: timedelta
     reason: str
     steps_aside: bool = False
+    error_class: str = ""
 
 
 Outcome: TypeAlias = Event | Retry | Wait | None
@@ -60,7 +75,7 @@ class RetryPolicy:
     """
 
     attempts: int = 5
-    # A bug does not go away by waiting; two more tries cover a deploy that is half done.
+    # A bug does not go away by waiting; two more tries cover a worker that was out of luck.
     bug_attempts: int = 3
     base: timedelta = timedelta(milliseconds=500)
     cap: timedelta = timedelta(seconds=30)
@@ -83,7 +98,8 @@ class Effectful:
     asked by `call_together` instead, which gets up to `together` envelopes and returns one answer each. `record`
     gets the envelopes with their answers, in a transaction, and returns one outcome each. `give_up` is asked when
     the attempts are spent and returns the event that says so, or None to leave a dead letter (the right choice for
-    compensations).
+    compensations). `gateway` names the service of the outside world that is called, at most `calls` times for one
+    message: while its breaker is open nothing is claimed, and its limit of calls holds over all workers.
     """
 
     call: Callable[[Envelope[Any]], Any] | None = None
@@ -92,6 +108,8 @@ class Effectful:
     record: Callable[[Sequence[tuple[Envelope[Any], Any]]], Sequence[Outcome]] = field(kw_only=True)
     give_up: Callable[[Envelope[Any], str], Event | None] | None = None
     policy: RetryPolicy = field(default_factory=RetryPolicy)
+    gateway: str = ""
+    calls: int = 1
 
 
 Handler: TypeAlias = Joined | Effectful

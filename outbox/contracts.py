@@ -80,7 +80,8 @@ class Envelope(msgspec.Struct, Generic[M_co], frozen=True, kw_only=True):
 
     `subject` is the ordering key: the order id. `correlation_id` is the saga, `causation_id` the message that
     caused this one, `claimed_at` the database's clock when the batch was claimed. `step` and `direction` say which
-    part of the saga a command belongs to; a reply carries the same pair.
+    part of the saga a command belongs to; a reply carries the same pair. `tried` says that an earlier try may have
+    been made although it does not count, as in an outage.
     """
 
     id: UUID
@@ -89,12 +90,18 @@ class Envelope(msgspec.Struct, Generic[M_co], frozen=True, kw_only=True):
     time: datetime
     data: M_co
     attempt: int = 1
+    tried: bool = False
     claimed_at: datetime | None = None
     correlation_id: UUID | None = None
     causation_id: UUID | None = None
     traceparent: str | None = None
     step: str | None = None
     direction: Direction | None = None
+
+    @property
+    def is_retry(self) -> bool:
+        """Whether the outside world may have heard of this step: then it is asked by key before anything else."""
+        return self.attempt > 1 or self.tried
 
     @property
     def step_key(self) -> str:

@@ -17,6 +17,7 @@ import structlog
 from celery import current_app
 from django.conf import settings
 
+from outbox import crash_points
 from outbox.metrics import DOORBELL_LOST
 
 log = structlog.get_logger(__name__)
@@ -80,7 +81,11 @@ def call_help(lane: str) -> None:
 
 def send(lane: str) -> None:
     """Queue one run of the relay of a lane, without regard to who is awake."""
-    current_app.send_task("outbox.tasks.relay", args=(lane,), queue=lane, expires=10, retry=False)
+    crash_points.call(
+        f"send {lane}",
+        lambda: current_app.send_task("outbox.tasks.relay", args=(lane,), queue=lane, expires=10, retry=False),
+        lost=lambda: redis.ConnectionError("the answer is lost"),
+    )
 
 
 class Watch:
@@ -132,7 +137,11 @@ def awake(lane: str) -> Iterator[Watch]:
 
 
 def _ring(lane: str, mark: str, milliseconds: int) -> bool:
-    return bool(_redis().eval(_RING, 2, _bell(lane), mark, milliseconds))
+    return crash_points.call(
+        f"ring {lane}",
+        lambda: bool(_redis().eval(_RING, 2, _bell(lane), mark, milliseconds)),
+        lost=lambda: redis.ConnectionError("the answer is lost"),
+    )
 
 
 def _redis(timeout: float = 0.25) -> redis.Redis:

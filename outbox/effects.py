@@ -10,6 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -17,7 +18,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connections, transaction
 
 from outbox.claims import Claimed, claim_leased, renew, still_held
-from outbox.consumers import Consumer, Effectful, HandlerBroke, Outcome, TransientError
+from outbox.consumers import OUTAGE, Consumer, Effectful, HandlerBroke, Outcome, TransientError, Wait
 from outbox.contracts import Message
 from outbox.inbox import settle_places, take_places
 from outbox.metrics import BATCH, FENCED
@@ -30,6 +31,8 @@ log = structlog.get_logger(__name__)
 AHEAD_SECONDS = 0.1
 # After the first answer wait this long for more, so that a busy hour is recorded in groups and not one by one.
 GATHER_SECONDS = 0.01
+# An outcome that could not be recorded is tried again after this long.
+AGAIN_SECONDS = 0.1
 # The pace of calls is a moving average over about so many.
 PACE_MEMORY = 20
 # A worker that is killed takes a try with it. After so many beyond the policy the message itself is suspected.
@@ -64,6 +67,11 @@ class EffectPump:
         at_once = settings.EFFECTS_CONCURRENCY
         ahead = min(settings.RELAY_BATCH, max(2 * at_once, int(at_once * AHEAD_SECONDS / self._pace)))
         return max(0, ahead - sum(len(chunk) for _, chunk in self._in_flight.values()))
+
+    @property
+    def idle(self) -> int:
+        """How many more calls would be made at once, without a turn to wait for."""
+        return max(0, settings.EFFECTS_CONCURRENCY - len(self._in_flight))
 
     @property
     def busy(self) -> bool:
@@ -171,12 +179,11 @@ def _ask(handler: Effectful, chunk: Sequence[Claimed]) -> list[Any]:
 
 def _record_or_bisect(consumer: Consumer, finished: Sequence[tuple[Claimed, Any]], using: str) -> None:
     try:
-        with transaction.atomic(using=using):
-            _record(consumer, finished, using)
+        _record_while_held(consumer, finished, using)
     except Exception as error:
         if is_passing(error):
             # Not recorded, so the lease runs out and the message is looked up by its key and tried again.
-            log.warning("outbox.record.failed", destination=consumer.name, messages=len(finished), exc_info=True)
+            log.warning("outbox.record.failed", destination=consumer.name, messages=len(finished), error=str(error))
             return
         if len(finished) > 1:
             middle = len(finished) // 2
@@ -190,6 +197,23 @@ def _record_or_bisect(consumer: Consumer, finished: Sequence[tuple[Claimed, Any]
             settle(consumer=consumer, outcomes=broken, skipped=(), using=using)
 
 
+def _record_while_held(consumer: Consumer, finished: Sequence[tuple[Claimed, Any]], using: str) -> None:
+    """Record in one transaction. What passes is tried again as long as the leases last: an answer is worth waiting for.
+
+    So neither a lost deadlock nor a database that restarts costs a message one of its attempts.
+    """
+    held_until = min(claimed.held_until for claimed, _ in finished)
+    while True:
+        try:
+            with transaction.atomic(using=using):
+                return _record(consumer, finished, using)
+        except Exception as error:
+            if not is_passing(error) or time.monotonic() + AGAIN_SECONDS > held_until:
+                raise
+            log.info("outbox.record.repeated", destination=consumer.name, messages=len(finished), error=str(error))
+        time.sleep(AGAIN_SECONDS)
+
+
 def _record(consumer: Consumer, finished: Sequence[tuple[Claimed, Any]], using: str) -> None:
     held = still_held(claimed=[claimed for claimed, _ in finished], using=using)
     if len(held) < len(finished):
@@ -200,7 +224,9 @@ def _record(consumer: Consumer, finished: Sequence[tuple[Claimed, Any]], using: 
     for claimed, answer in finished:
         if claimed.delivery_id not in held:
             continue
-        if isinstance(answer, BaseException):
+        if isinstance(answer, TransientError) and answer.is_outage:
+            outcomes.append((claimed, Wait(timedelta(seconds=answer.retry_after), str(answer), error_class=OUTAGE)))
+        elif isinstance(answer, BaseException):
             outcomes.append((claimed, Failure.of(answer, bug=not isinstance(answer, _PASSING))))
         else:
             answered[type(claimed.known.data)].append((claimed, answer))

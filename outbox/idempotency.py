@@ -27,6 +27,7 @@ from django.db.models.functions import Now
 from prometheus_client import Counter
 
 from outbox.consumers import DomainError
+from outbox.transactions import rerun_on_conflict
 
 REQUESTS = Counter("idempotency_requests_total", "Requests with an idempotency key, by outcome", ["outcome"])
 
@@ -147,15 +148,10 @@ def answer_once(*, request: KeyedRequest, operation: Callable[[], Answer], using
     """Run the operation and keep its answer, in one transaction; or return the answer that was kept.
 
     The operation must not open a connection to anything else; what it raises undoes everything and passes
-    through. Raises `KeyInFlight`, `KeyReused` and `KeyExpired`.
+    through, but for a lost deadlock, after which it is run again. Raises `KeyInFlight`, `KeyReused` and `KeyExpired`.
     """
     try:
-        with transaction.atomic(using=using):
-            _take_lock(request, using)
-            kept = _kept(request, using)
-            answer = kept if kept is not None else operation()
-            if kept is None:
-                _keep(request, answer, using)
+        answer = _answer_once(request, operation, using)
     except (KeyInFlight, KeyReused, KeyExpired) as refusal:
         REQUESTS.labels(_REFUSALS[type(refusal)]).inc()
         raise
@@ -183,6 +179,18 @@ def prune_expired(*, batch: int = 1_000, batches: int = 100, using: str = "defau
         if pruned < batch:
             break
     return total
+
+
+@rerun_on_conflict
+def _answer_once(request: KeyedRequest, operation: Callable[[], Answer], using: str) -> Answer:
+    with transaction.atomic(using=using):
+        _take_lock(request, using)
+        kept = _kept(request, using)
+        if kept is not None:
+            return kept
+        answer = operation()
+        _keep(request, answer, using)
+    return answer
 
 
 def _prune_batch(batch: int, using: str) -> int:

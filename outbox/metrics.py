@@ -24,7 +24,11 @@ BATCH = Histogram(
     ["lane"],
     buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500),
 )
+CONFLICTS = Counter("outbox_conflicts_total", "Transactions that lost a deadlock and were run again")
+CONNECTIONS = Gauge("database_connections", "Connections of the server in use", multiprocess_mode="mostrecent")
+CONNECTIONS_LIMIT = Gauge("database_connections_limit", "Connections that it has", multiprocess_mode="mostrecent")
 DOORBELL_LOST = Counter("outbox_doorbell_lost_total", "Rings that could not be sent")
+UNRUNG = Counter("outbox_unrung_looks_total", "Looks of a relay because nobody rang", ["lane"])
 THROTTLED = Counter("compensation_throttled_total", "Compensations held back by the global limit")
 
 GATEWAY_REQUESTS = Counter("gateway_requests_total", "Calls of a gateway", ["gateway", "operation", "outcome"])
@@ -33,4 +37,24 @@ GATEWAY_SECONDS = Histogram(
     "Duration of a call of a gateway",
     ["gateway", "operation"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10),
+)
+GATEWAY_THROTTLED = Counter("gateway_throttled_total", "Times that a gateway's limit held messages back", ["gateway"])
+BREAKER_OPEN = Gauge(
+    "circuit_breaker_open", "Whether a gateway is not called", ["gateway"], multiprocess_mode="mostrecent"
+)
+BREAKER_BLIND = Counter("circuit_breaker_blind_total", "Calls let pass because Redis was away", ["gateway"])
+
+FINDINGS = Counter("reconciliation_findings_total", "Disagreements put before a person", ["ledger", "kind"])
+REPAIRS = Counter("reconciliation_repairs_total", "Late charges and parcels taken back without a person", ["ledger"])
+WATCHED = Gauge(
+    "reconciliation_watched",
+    "Entries of a ledger that may still explain themselves",
+    ["ledger"],
+    multiprocess_mode="mostrecent",
+)
+RECONCILED_AT = Gauge(
+    "reconciliation_last_complete_timestamp_seconds",
+    "When a ledger was last compared to the end",
+    ["ledger"],
+    multiprocess_mode="mostrecent",
 )

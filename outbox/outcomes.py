@@ -15,7 +15,17 @@ from django.db import connections
 
 from outbox import sql
 from outbox.claims import Claimed
-from outbox.consumers import Consumer, Effectful, Handler, HandlerBroke, Outcome, Retry, RetryPolicy, Wait
+from outbox.consumers import (
+    Consumer,
+    Effectful,
+    Handler,
+    HandlerBroke,
+    Outcome,
+    Retry,
+    RetryPolicy,
+    TransientError,
+    Wait,
+)
 from outbox.contracts import Envelope, Event, MessageDeadLettered
 from outbox.metrics import DEAD, DELIVERED
 from outbox.models import Attempt
@@ -29,17 +39,22 @@ ERROR_LENGTH = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failed try. `permanent` says that no further attempt helps: the message cannot even be read."""
+    """One failed try. `permanent` says that no further attempt helps: the message cannot even be read.
+
+    `retry_after` is the least that the next try has to wait, in seconds.
+    """
 
     error_class: str
     error: str
     bug: bool = False
     permanent: bool = False
+    retry_after: float = 0.0
 
     @classmethod
     def of(cls, error: BaseException, *, bug: bool = True, permanent: bool = False) -> Failure:
         """Describe an exception."""
-        return cls(type(error).__name__, _storable(str(error) or repr(error)), bug, permanent)
+        retry_after = error.retry_after if isinstance(error, TransientError) else 0.0
+        return cls(type(error).__name__, _storable(str(error) or repr(error)), bug, permanent, retry_after)
 
     @classmethod
     def told(cls, outcome: Retry) -> Failure:
@@ -93,7 +108,7 @@ def settle(
             case None:
                 done.append(claimed.delivery_id)
             case Wait():
-                rest = Failure("", _storable(outcome.reason))
+                rest = Failure(outcome.error_class, _storable(outcome.reason))
                 held.append(_Held(claimed, claimed.attempt - 1, outcome.delay, "wait", rest, ""))
             case Retry() | Failure():
                 failure = Failure.told(outcome) if isinstance(outcome, Retry) else outcome
@@ -149,7 +164,7 @@ def _decide(
         error=failure.error,
     )
     if not failure.permanent and claimed.attempt < limit:
-        delay = backoff(policy, claimed.attempt)
+        delay = backoff(policy, claimed.attempt) + timedelta(seconds=failure.retry_after)
         held.append(_Held(claimed, claimed.attempt, delay, Attempt.Decision.RETRY, failure, mark))
         return
     if not failure.bug and isinstance(handler, Effectful) and handler.give_up is not None:

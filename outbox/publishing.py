@@ -45,6 +45,11 @@ class Routing:
         init=False, default_factory=dict, repr=False, compare=False
     )
 
+    def __post_init__(self) -> None:
+        # While the table is imported, by one thread: msgspec crashes when two make what reads a type at once.
+        for message_type in self.types.values():
+            msgspec.json.Decoder(message_type)
+
     def ways(self, message_type: type[Message], direction: Direction | None) -> tuple[tuple[str, str], ...]:
         """Return (destination, lane) of every delivery of this type. Raises `UnroutedMessage` for an unknown one."""
         ways = self._ways.get((message_type, direction))

@@ -7,18 +7,18 @@ comes within milliseconds.
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import connections
 
-from outbox import bucket, doorbell
-from outbox.claims import due
+from outbox import breaker, bucket, doorbell
+from outbox.claims import due, put_off
 from outbox.consumers import CONSUMERS, Consumer, Effectful
 from outbox.effects import EffectPump
 from outbox.joined import deliver
-from outbox.metrics import THROTTLED
 from outbox.models import Lane
 
 # One run ends after this long, so that Celery can shut down, and a stuck process is told from a busy one.
@@ -29,17 +29,26 @@ LINGER_SECONDS = 1.0
 LISTEN_SECONDS = 0.2
 # So long it follows its own trail of work before it asks again what else is due.
 ASK_SECONDS = 0.05
-# Between two looks while the global limit holds compensations back.
+# Between two looks while a global limit holds messages back.
 PAUSE_SECONDS = 0.003
 # While calls are in flight it waits for the first answer, but looks for new work this often.
 LOOK_SECONDS = 0.005
 
 
 @dataclass(frozen=True, slots=True)
+class _Line:
+    """The effectful types of a consumer that one gateway carries out; `calls` is the most that one message takes."""
+
+    gateway: str
+    calls: int
+    types: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _Source:
     consumer: Consumer
     joined: tuple[str, ...]
-    effectful: tuple[str, ...]
+    lines: tuple[_Line, ...]
 
 
 def run(*, lane: str, seconds: float = RUN_SECONDS, linger: float = LINGER_SECONDS, using: str = "default") -> int:
@@ -92,15 +101,10 @@ def _deliver_due(sources: Sequence[_Source], lane: str, pump: EffectPump, using:
         if source.consumer.name not in ready:
             continue
         if source.joined:
-            limit = _allowed(source, settings.RELAY_BATCH, using, watch)
-            if limit:
-                one = deliver(consumer=source.consumer, lane=lane, types=source.joined, limit=limit, using=using)
-                claimed += _account(lane, limit, one, using)
-        if source.effectful and pump.room:
-            limit = _allowed(source, pump.room, using, watch)
-            if limit:
-                one = pump.claim(consumer=source.consumer, lane=lane, types=source.effectful, limit=limit)
-                claimed += _account(lane, limit, one, using)
+            claimed += _deliver_joined(source, lane, using, watch)
+        for line in source.lines:
+            if pump.room:
+                claimed += _claim_effectful(source, line, lane, pump, using, watch)
     return claimed
 
 
@@ -113,27 +117,81 @@ def _ready(sources: Sequence[_Source], lane: str, using: str, watch: doorbell.Wa
     return due(lane=lane, destinations=[source.consumer.name for source in sources], using=using)
 
 
-def _allowed(source: _Source, wanted: int, using: str, watch: doorbell.Watch) -> int:
-    if watch.lane != Lane.COMPENSATIONS:
-        return wanted
-    granted = bucket.take(wanted, using=using)
-    if not granted:
-        THROTTLED.inc()
-        # No bell rings when the bucket has filled up: come back soon.
-        watch.given.add(source.consumer.name)
-        time.sleep(PAUSE_SECONDS)
-    return granted
+def _deliver_joined(source: _Source, lane: str, using: str, watch: doorbell.Watch) -> int:
+    limits = _limits(lane)
+    allowed = _allow(limits, settings.RELAY_BATCH, source, using, watch)
+    if not allowed:
+        return 0
+    claimed = deliver(consumer=source.consumer, lane=lane, types=source.joined, limit=allowed, using=using)
+    return _account(lane, limits, allowed, claimed, using)
 
 
-def _account(lane: str, limit: int, claimed: int, using: str) -> int:
-    if lane == Lane.COMPENSATIONS:
-        bucket.give_back(limit - claimed, using=using)
-    elif claimed == limit:
+def _claim_effectful(
+    source: _Source, line: _Line, lane: str, pump: EffectPump, using: str, watch: doorbell.Watch
+) -> int:
+    wanted = pump.room
+    if line.gateway:
+        view = breaker.look(gateway=line.gateway)
+        if view.refuses:
+            put_off(
+                consumer=source.consumer,
+                lane=lane,
+                types=line.types,
+                seconds=view.left,
+                spread=view.spread,
+                reason=f"the {line.gateway} is away",
+                using=using,
+            )
+            return 0
+        if view.may_probe:
+            wanted = min(wanted, 1)
+    limits = _limits(lane, line)
+    if limits:
+        # What was allowed now must be called now, not when its turn comes: it would meet what is allowed then.
+        wanted = min(wanted, pump.idle)
+    allowed = _allow(limits, wanted, source, using, watch) if wanted else 0
+    if not allowed:
+        return 0
+    claimed = pump.claim(consumer=source.consumer, lane=lane, types=line.types, limit=allowed)
+    return _account(lane, limits, allowed, claimed, using)
+
+
+def _limits(lane: str, line: _Line | None = None) -> list[bucket.Limit]:
+    limits = [bucket.of_compensations()] if lane == Lane.COMPENSATIONS else []
+    if line and line.gateway and (limit := bucket.of_gateway(line.gateway, calls=line.calls)):
+        limits.append(limit)
+    return limits
+
+
+def _allow(limits: Sequence[bucket.Limit], wanted: int, source: _Source, using: str, watch: doorbell.Watch) -> int:
+    """Return how many messages all limits allow, and take their tokens."""
+    allowed = wanted
+    for position, limit in enumerate(limits):
+        granted = limit.take(allowed, using=using)
+        for earlier in limits[:position]:
+            earlier.give_back(allowed - granted, using=using)
+        allowed = granted
+        if not allowed:
+            limit.throttled.inc()
+            # No bell rings when the bucket has filled up: come back soon.
+            watch.given.add(source.consumer.name)
+            time.sleep(PAUSE_SECONDS)
+            break
+    return allowed
+
+
+def _account(lane: str, limits: Sequence[bucket.Limit], allowed: int, claimed: int, using: str) -> int:
+    for limit in limits:
+        limit.give_back(allowed - claimed, using=using)
+    if claimed == allowed > 1 and not limits:
         doorbell.call_help(lane)
     return claimed
 
 
 def _source(consumer: Consumer) -> _Source:
-    effectful = {kind.wire_type for kind, handler in consumer.handlers.items() if isinstance(handler, Effectful)}
-    joined = {kind.wire_type for kind in consumer.handlers} - effectful
-    return _Source(consumer, tuple(sorted(joined)), tuple(sorted(effectful)))
+    effectful = {k.wire_type: h for k, h in consumer.handlers.items() if isinstance(h, Effectful)}
+    joined = {kind.wire_type for kind in consumer.handlers} - effectful.keys()
+    lines: dict[tuple[str, int], list[str]] = defaultdict(list)
+    for wire_type, handler in sorted(effectful.items()):
+        lines[handler.gateway, handler.calls].append(wire_type)
+    return _Source(consumer, tuple(sorted(joined)), tuple(_Line(*key, tuple(types)) for key, types in lines.items()))

@@ -8,9 +8,10 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import OperationalError, connections, transaction
+from django.db import OperationalError, ProgrammingError, connections, transaction
 from django.utils import timezone
 from psycopg import sql as pg
+from psycopg.errors import InsufficientPrivilege
 
 from outbox.transactions import is_passing
 
@@ -75,6 +76,12 @@ def _change_log(statement: str, parameters: Sequence[int] = (), *, using: str) -
         with transaction.atomic(using=using), connections[using].cursor() as cursor:
             cursor.execute("SELECT set_config('lock_timeout', %s, true)", [LOCK_PATIENCE])
             cursor.execute(statement, parameters)
+    except ProgrammingError as error:
+        if not isinstance(error.__cause__, InsufficientPrivilege):
+            raise
+        # History is dropped by its owner: see docs/how-to/separate-the-owner.md.
+        log.warning("outbox.partition.not_ours")
+        return False
     except OperationalError as error:
         if not is_passing(error):
             raise

@@ -9,8 +9,8 @@ from uuid import UUID
 from django.db import connections
 from django.db.models import QuerySet
 
-from outbox import metrics
-from outbox.consumers import CONSUMERS
+from outbox import breaker, metrics
+from outbox.consumers import CONSUMERS, OUTAGE
 from outbox.models import Attempt, Delivery, Message
 
 # Above this many rows an exact count costs more than it tells.
@@ -83,6 +83,26 @@ def last_commands(
     return {(saga_id, headers["step"], headers["direction"]): message_id for saga_id, headers, message_id in rows}
 
 
+def held_up_by_outage(*, ordering_keys: Collection[UUID], using: str = "default") -> set[UUID]:
+    """Return the messages under these keys that wait for the end of an outage, or are being called right now.
+
+    So does what waits behind such a one, for the same destination.
+    """
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT d.message_id FROM outbox_delivery d
+            WHERE d.ordering_key = ANY(%s) AND d.dead_at IS NULL AND EXISTS (
+                SELECT FROM outbox_delivery head
+                WHERE head.ordering_key = d.ordering_key AND head.destination = d.destination AND head.id <= d.id
+                  AND head.dead_at IS NULL
+                  AND (head.error_class = %s OR (head.token IS NOT NULL AND head.available_at > now())))
+            """,
+            [list(ordering_keys), OUTAGE],
+        )
+        return {row[0] for row in cursor.fetchall()}
+
+
 def attempts_of(*, ordering_key: UUID, using: str = "default") -> QuerySet[Attempt]:
     """Return the failed attempts under one ordering key, in order."""
     return Attempt.objects.using(using).filter(ordering_key=ordering_key).order_by("id")
@@ -99,8 +119,21 @@ def refresh_gauges(*, using: str = "default") -> None:
         metrics.PENDING.labels(destination).set(count)
     metrics.OLDEST_PENDING.set(max((row.oldest_seconds for row in rows), default=0))
     metrics.BLOCKED_KEYS.set(blocked_keys(using=using))
+    breaker.refresh_gauges()
     with connections[using].cursor() as cursor:
         cursor.execute(
-            "SELECT coalesce(max(age(backend_xmin)), 0) FROM pg_stat_activity WHERE backend_xmin IS NOT NULL"
+            """
+            SELECT coalesce(greatest(
+                       max(greatest(age(backend_xmin), age(backend_xid))),
+                       (SELECT max(age(transaction)) FROM pg_prepared_xacts),
+                       (SELECT max(age(xmin)) FROM pg_replication_slots)
+                   ), 0),
+                   count(*) FILTER (WHERE backend_type = 'client backend'),
+                   current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+            FROM pg_stat_activity
+            """
         )
-        metrics.OLDEST_XMIN.set(cursor.fetchone()[0])
+        xmin_age, in_use, limit = cursor.fetchone()
+        metrics.OLDEST_XMIN.set(xmin_age)
+        metrics.CONNECTIONS.set(in_use)
+        metrics.CONNECTIONS_LIMIT.set(limit)

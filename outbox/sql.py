@@ -61,7 +61,7 @@ WHERE EXISTS (
 # outbox_delivery_order for the blocked check, then the message's primary key.
 CLAIM_JOINED = f"""
 WITH due AS MATERIALIZED (
-    SELECT d.id, d.message_id, d.message_time, d.attempts
+    SELECT d.id, d.message_id, d.message_time, d.attempts, d.error_class
     FROM outbox_delivery d
     WHERE d.lane = %s AND d.destination = %s AND d.type = ANY(%b::text[]) AND d.available_at <= now()
       AND {_NOT_BLOCKED}
@@ -69,7 +69,7 @@ WITH due AS MATERIALIZED (
     LIMIT %s
     FOR UPDATE OF d SKIP LOCKED
 )
-SELECT due.id, due.attempts + 1, {_MESSAGE_COLUMNS}
+SELECT due.id, due.attempts + 1, due.error_class, {_MESSAGE_COLUMNS}
 FROM due JOIN outbox_message m ON m.id = due.message_id AND m.time = due.message_time
 ORDER BY due.id
 """  # noqa: S608
@@ -77,13 +77,13 @@ ORDER BY due.id
 # The same for chosen deliveries: the halves of a batch that failed.
 CLAIM_AGAIN = f"""
 WITH due AS MATERIALIZED (
-    SELECT d.id, d.message_id, d.message_time, d.attempts
+    SELECT d.id, d.message_id, d.message_time, d.attempts, d.error_class
     FROM outbox_delivery d
     WHERE d.id = ANY(%b::bigint[]) AND d.available_at <= now() AND {_NOT_BLOCKED}
     ORDER BY d.id
     FOR UPDATE OF d SKIP LOCKED
 )
-SELECT due.id, due.attempts + 1, {_MESSAGE_COLUMNS}
+SELECT due.id, due.attempts + 1, due.error_class, {_MESSAGE_COLUMNS}
 FROM due JOIN outbox_message m ON m.id = due.message_id AND m.time = due.message_time
 ORDER BY due.id
 """  # noqa: S608
@@ -103,9 +103,9 @@ WITH due AS MATERIALIZED (
     UPDATE outbox_delivery d
     SET token = %s, available_at = now() + make_interval(secs => %s), attempts = d.attempts + 1
     FROM due WHERE d.id = due.id
-    RETURNING d.id, d.message_id, d.message_time, d.attempts, d.destination, d.ordering_key, d.lane
+    RETURNING d.id, d.message_id, d.message_time, d.attempts, d.error_class, d.destination, d.ordering_key, d.lane
 )
-SELECT c.id, c.attempts, {_MESSAGE_COLUMNS},
+SELECT c.id, c.attempts, c.error_class, {_MESSAGE_COLUMNS},
        c.lane <> 'compensations' AND EXISTS (
            SELECT FROM outbox_delivery later
            WHERE later.destination = c.destination AND later.ordering_key = c.ordering_key
@@ -114,6 +114,31 @@ SELECT c.id, c.attempts, {_MESSAGE_COLUMNS},
 FROM claimed c JOIN outbox_message m ON m.id = c.message_id AND m.time = c.message_time
 ORDER BY c.id
 """  # noqa: S608
+
+# While a gateway is away: whatever of these types is due, or would be before the next probe, rests until then and for a
+# random while more; no attempt is counted. Skips what another relay holds, and bounded. Index: outbox_delivery_due.
+PUT_OFF = """
+WITH early AS MATERIALIZED (
+    SELECT d.id FROM outbox_delivery d
+    WHERE d.lane = %s AND d.destination = %s AND d.type = ANY(%b::text[])
+      AND d.available_at < now() + make_interval(secs => %s) AND (d.token IS NULL OR d.available_at <= now())
+    ORDER BY d.available_at
+    LIMIT %s
+    FOR UPDATE OF d SKIP LOCKED
+)
+UPDATE outbox_delivery d
+SET available_at = now() + make_interval(secs => %s + random() * %s), token = NULL, error_class = %s, error = %s
+FROM early WHERE d.id = early.id
+"""
+
+# What waits for a handler that its destination does not have. Locks nothing: CLAIM_AGAIN does. Reads the queue of one
+# destination; run seldom.
+UNCLAIMED = """
+SELECT d.id FROM outbox_delivery d
+WHERE d.destination = %s AND NOT d.type = ANY(%b::text[]) AND d.dead_at IS NULL AND d.token IS NULL
+  AND d.available_at <= now() AND d.message_time < now() - make_interval(secs => %s)
+ORDER BY d.id LIMIT %s
+"""
 
 # Locked by the claim of the same transaction. Index: primary key.
 SETTLE = "DELETE FROM outbox_delivery WHERE id = ANY(%b::bigint[])"
@@ -216,5 +241,8 @@ FROM (
 WHERE b.name = full_now.name
 RETURNING floor(least(%s, full_now.tokens))::int
 """
+
+# A bucket that nobody has taken from yet begins empty.
+ADD_BUCKET = "INSERT INTO outbox_tokenbucket (name, tokens, refilled_at) VALUES (%s, 0, now()) ON CONFLICT DO NOTHING"
 
 GIVE_BACK_TOKENS = "UPDATE outbox_tokenbucket SET tokens = tokens + %s WHERE name = %s"

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from typing import Any
+
 from celery import shared_task
 
 from outbox import relay as relays
 from outbox import retention
 from outbox.idempotency import prune_expired
 from outbox.selectors import refresh_gauges
+from outbox.unclaimed import bury_unclaimed
+from outbox.vigil import Vigil
+
+_vigil = Vigil(look=lambda lane: relays.run(lane=lane))
 
 
-@shared_task
-def relay(lane: str, linger: float = relays.LINGER_SECONDS) -> None:
+@shared_task(bind=True)
+def relay(self: Any, lane: str, linger: float = relays.LINGER_SECONDS) -> None:
     """Deliver what is due in one lane, and stay awake for `linger` seconds after the last message."""
-    relays.run(lane=lane, linger=linger)
+    # Only a worker's process keeps watch, not whoever calls this function.
+    with nullcontext() if self.request.called_directly or self.request.is_eager else _vigil.at_work(lane):
+        relays.run(lane=lane, linger=linger)
 
 
 @shared_task
@@ -32,5 +41,6 @@ def keep_partitions() -> None:
 
 @shared_task
 def measure() -> None:
-    """Refresh the gauges of the outbox."""
+    """Refresh the gauges of the outbox, and make dead letters of what nobody can take."""
+    bury_unclaimed()
     refresh_gauges()

@@ -38,6 +38,31 @@ class PaymentRefunded(Event, frozen=True, kw_only=True):
     reference: str = ""
 
 
+class PaymentMismatchFound(Event, frozen=True, kw_only=True):
+    """The gateway's ledger and our payments disagree about a key, and a person must settle it.
+
+    `finding` says how, as a stable code; `amount` in minor units is the money at stake, 0 when it is not known.
+    """
+
+    wire_type: ClassVar[str] = "payment.mismatch_found"
+
+    order_id: UUID
+    finding: str
+    key: str
+    detail: str
+    amount: int = 0
+    currency: str = ""
+
+
+class PaymentWebhookReceived(Event, frozen=True, kw_only=True):
+    """A gateway has told of something; what it said is kept under its own id of the event."""
+
+    wire_type: ClassVar[str] = "payment.webhook_received"
+
+    gateway: str
+    event_id: str
+
+
 class ChargePayment(Command, frozen=True, kw_only=True):
     """Take the order's total from the customer."""
 
@@ -66,6 +91,8 @@ MESSAGES: tuple[type[Message], ...] = (
     PaymentCharged,
     PaymentFailed,
     PaymentRefunded,
+    PaymentMismatchFound,
+    PaymentWebhookReceived,
     ChargePayment,
     RefundPayment,
 )

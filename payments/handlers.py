@@ -7,14 +7,25 @@ from datetime import timedelta
 
 from outbox.consumers import Consumer, Effectful, Outcome, RetryPolicy, Wait
 from outbox.contracts import COMPENSATION, Envelope
-from payments import services
-from payments.contracts import ChargePayment, PaymentCharged, PaymentFailed, PaymentRefunded, RefundPayment
+from outbox.reconciliation import Dealt
+from payments import services, webhooks
+from payments.contracts import (
+    ChargePayment,
+    PaymentCharged,
+    PaymentFailed,
+    PaymentRefunded,
+    PaymentWebhookReceived,
+    RefundPayment,
+)
 from payments.gateways.protocol import ChargeAnswer, ChargeMade, ChargeRequest
+
+# A parked webhook is looked at again after this long; the record of its charge settles it sooner.
+PARKED = timedelta(seconds=2)
 
 
 def charge_payment(envelope: Envelope[ChargePayment]) -> ChargeAnswer:
     """Take the order's total; on a retry, only after asking whether it was taken already."""
-    return services.charge_payment(request=_charge_request(envelope), is_retry=envelope.attempt > 1)
+    return services.charge_payment(request=_charge_request(envelope), is_retry=envelope.is_retry)
 
 
 def record_charges(answers: Sequence[tuple[Envelope[ChargePayment], ChargeAnswer]]) -> list[Outcome]:
@@ -60,7 +71,7 @@ def refund_payment(envelope: Envelope[RefundPayment]) -> services.RefundAnswer:
         key=envelope.step_key,
         order_id=envelope.data.order_id,
         charge_key=envelope.action_key if is_compensation else None,
-        is_retry=envelope.attempt > 1,
+        is_retry=envelope.is_retry,
     )
 
 
@@ -91,6 +102,17 @@ def _tell_of_refund(command: RefundPayment, answer: services.RefundAnswer) -> Ou
             )
 
 
+def receive_webhooks(envelopes: Sequence[Envelope[PaymentWebhookReceived]]) -> list[Dealt | None]:
+    """Judge what a gateway has told us, and give back a charge that came too late."""
+    return webhooks.apply_events(events=[envelope.data for envelope in envelopes])
+
+
+def record_webhooks(answers: Sequence[tuple[Envelope[PaymentWebhookReceived], Dealt | None]]) -> list[Outcome]:
+    """Write down what became of it; what our own rows do not say yet is looked at again."""
+    parked = webhooks.record_events(dealt=[(envelope.data, dealt) for envelope, dealt in answers])
+    return [Wait(delay=PARKED, reason="our own rows do not say so yet") if is_parked else None for is_parked in parked]
+
+
 CONSUMER = Consumer(
     name="payments",
     handlers={
@@ -99,12 +121,17 @@ CONSUMER = Consumer(
             record=record_charges,
             give_up=give_up_charge,
             policy=RetryPolicy(attempts=4, base=timedelta(milliseconds=500), cap=timedelta(seconds=5)),
+            gateway="bank",
+            calls=2,
         ),
         # No way to give up: money that the gateway will not return is for a person to settle.
         RefundPayment: Effectful(
             call=refund_payment,
             record=record_refunds,
             policy=RetryPolicy(attempts=5, base=timedelta(milliseconds=500), cap=timedelta(seconds=15)),
+            gateway="bank",
+            calls=3,
         ),
+        PaymentWebhookReceived: Effectful(call_together=receive_webhooks, record=record_webhooks),
     },
 )

@@ -107,6 +107,7 @@ def record_charges(*, charges: Sequence[tuple[ChargeRequest, ChargeAnswer]]) -> 
     }
     with connection.cursor() as cursor:
         cursor.execute(sql.RECORD_CHARGES, [list(column) for column in zip(*rows.values(), strict=True)])
+        cursor.execute(sql.APPLY_PARKED, [list(rows)])
 
 
 def refund_payment(*, key: str, order_id: UUID, charge_key: str | None, is_retry: bool) -> RefundAnswer:
@@ -165,10 +166,11 @@ def _recall(*, payment: Payment) -> ChargeMade:
     )
 
 
-def record_refunds(*, refunds: Sequence[tuple[UUID, Refunded | NothingToRefund]]) -> None:
+def record_refunds(*, refunds: Sequence[tuple[UUID, Refunded | NothingToRefund]]) -> int:
     """Write down what was given back for each order id, and which charges turned out never to have been made.
 
-    Safe to call twice. Raises: LedgersDisagree when a charge is recorded as declined.
+    Returns how many refunds were not recorded before. Safe to call twice. Raises: LedgersDisagree when a charge is
+    recorded as declined.
     """
     made = {answer.refund.key: (order_id, answer) for order_id, answer in refunds if isinstance(answer, Refunded)}
     void = [
@@ -176,6 +178,7 @@ def record_refunds(*, refunds: Sequence[tuple[UUID, Refunded | NothingToRefund]]
         for _, answer in refunds
         if isinstance(answer, NothingToRefund) and answer.charge_key is not None
     ]
+    new = 0
     with connection.cursor() as cursor:
         if made:
             charges = [
@@ -197,5 +200,7 @@ def record_refunds(*, refunds: Sequence[tuple[UUID, Refunded | NothingToRefund]]
                 for order_id, a in made.values()
             ]
             cursor.execute(sql.RECORD_REFUNDS, [list(column) for column in zip(*rows, strict=True)])
+            new = cursor.rowcount
         if void:
             cursor.execute(sql.MARK_VOID, [void])
+    return new

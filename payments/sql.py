@@ -42,3 +42,20 @@ MARK_VOID = """
 UPDATE payments_payment SET status = 'void', updated_at = now()
 WHERE key = ANY(%b::text[]) AND status = 'unknown'
 """
+
+# What the gateway told us before its answer came says the same as the row now. Index: payments_webhook_parked.
+APPLY_PARKED = """
+UPDATE payments_webhookevent event SET status = 'applied', settled_at = now()
+FROM payments_payment payment
+WHERE event.key = ANY(%b::text[]) AND event.status = 'parked' AND event.type = 'charged'
+  AND payment.key = event.key AND payment.status = 'charged' AND payment.gateway = event.gateway
+  AND payment.amount = event.amount AND payment.currency = event.currency
+"""
+
+# Insert first: the unique key tells a repetition. Index: payments_webhook_once_per_event.
+STORE_EVENT = """
+INSERT INTO payments_webhookevent
+    (gateway, event_id, type, key, order_id, amount, currency, occurred_at, payload, status, settled_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s, CASE WHEN %s THEN now() END)
+ON CONFLICT (gateway, event_id) DO NOTHING
+"""

@@ -17,8 +17,10 @@ from unfold.decorators import action
 from unfold.enums import ActionVariant
 
 from outbox.desk import ReadOnlyAdmin, as_json, clock, duration, short
-from sagas.case_actions import ABANDON, RESOLVE, RETRY, SKIP, CaseAction
-from sagas.confirmation import confirm
+from sagas import four_eyes
+from sagas.bulk import retry_selected
+from sagas.case_actions import ABANDON, ACTIONS, RESOLVE, RETRY, SKIP, CaseAction
+from sagas.confirmation import confirm, decide
 from sagas.desk import (
     Table,
     actions_table,
@@ -140,7 +142,8 @@ class CaseAdmin(ReadOnlyAdmin):
     sortable_by = ()
     list_select_related = ("saga",)
     change_form_outer_after_template = "desk/tables.html"
-    actions_detail: ClassVar = ("retry", "skip", "resolve", "abandon")
+    actions: ClassVar = (retry_selected,)
+    actions_detail: ClassVar = ("retry", "skip", "resolve", "abandon", "approve", "decline")
 
     def get_fields(self, request: HttpRequest, obj: Case | None = None) -> list[tuple[str, ...]]:  # noqa: ARG002
         """Show how it ended once it has."""
@@ -168,6 +171,9 @@ class CaseAdmin(ReadOnlyAdmin):
             return []
         allowed: list[UnfoldAction] = super().get_actions_detail(request, object_id)
         hidden = set() if case.saga_id else {"skip"}
+        asked = four_eyes.waiting_for(case=case)
+        if asked is None or asked.action not in ACTIONS:
+            hidden |= {"approve", "decline"}
         return [each for each in allowed if each.path not in hidden]
 
     # Methods, not names with a dot: unfold looks those up in the database while it checks the system, which
@@ -176,6 +182,7 @@ class CaseAdmin(ReadOnlyAdmin):
     has_skip_case_permission = _may("skip")
     has_resolve_case_permission = _may("resolve")
     has_abandon_case_permission = _may("abandon")
+    has_approve_case_permission = _may("approve")
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -226,6 +233,27 @@ class CaseAdmin(ReadOnlyAdmin):
     def abandon(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Close it as it is."""
         return self._confirm(request, object_id, ABANDON)
+
+    @action(  # type: ignore[untyped-decorator]
+        description="Approve",
+        permissions=["approve_case", "view"],
+        icon="how_to_reg",
+    )
+    def approve(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Carry out what another person has asked for."""
+        return self._decide(request, object_id, is_approval=True)
+
+    @action(description="Decline", permissions=["approve_case", "view"])  # type: ignore[untyped-decorator]
+    def decline(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Refuse what another person has asked for."""
+        return self._decide(request, object_id, is_approval=False)
+
+    def _decide(self, request: HttpRequest, object_id: str, *, is_approval: bool) -> HttpResponse:
+        case = self.get_object(request, object_id)
+        approval = four_eyes.waiting_for(case=case) if case else None
+        if case is None or approval is None or approval.action not in ACTIONS:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[no-any-return]
+        return decide(request, case, approval, is_approval=is_approval, context=self.admin_site.each_context(request))
 
     def _confirm(self, request: HttpRequest, object_id: str, case_action: CaseAction) -> HttpResponse:
         case = self.get_object(request, object_id)
@@ -305,7 +333,7 @@ class OperatorActionAdmin(ReadOnlyAdmin):
     sortable_by = ()
     fields = (
         ("done", "operator"),
-        ("action", "outcome"),
+        ("action", "outcome", "approved_by"),
         ("reason", "reference"),
         ("order", "saga_page"),
         ("saw",),

@@ -55,6 +55,7 @@ RETRY = CaseAction("retry", "Retry", RetryStuck(), services.retry)
 SKIP = CaseAction("skip", "Skip", SkipStuck(), services.skip, is_for_messages=False)
 RESOLVE = CaseAction("resolve", "Resolve by hand", ResolveStuck(), services.resolve, needs_reference=True)
 ABANDON = CaseAction("abandon", "Abandon", Abandon(), services.abandon)
+ACTIONS = {action.name: action for action in (RETRY, SKIP, RESOLVE, ABANDON)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ import msgspec
 from django.conf import settings
 
 from outbox.contracts import Command, Event, Message, MessageDeadLettered
+from sagas.fitting import misfits
 
 # The name of the last step of a saga that turned back: its closing command.
 CLOSE = "close"
@@ -138,7 +139,13 @@ def _complaints_of_data(definition: SagaDefinition) -> Iterator[str]:
         for command in (step.action, step.compensation):
             if command is not None and (missing := _required(command) - known):
                 yield f"step {step.name!r}: {command.__name__} needs {sorted(missing)}, which its data does not have"
+            if command is not None and (wrong := misfits(definition.data, command)):
+                yield f"step {step.name!r}: {command.__name__} wants {wrong} of another type than its data has"
     closing = definition.on_compensated
+    if closing is not None and (wrong := misfits(definition.data, closing)):
+        yield f"on_compensated wants {wrong} of another type than its data has"
+    if wrong := misfits(definition.started_by, definition.data):
+        yield f"its data wants {wrong} of another type than {definition.started_by.__name__} tells"
     if closing is not None and (missing := _required(closing) - known - {"reason"}):
         yield f"on_compensated needs {sorted(missing)}, which its data does not have"
     if missing := _required(definition.data) - {f.name for f in msgspec.structs.fields(definition.started_by)}:

@@ -152,9 +152,10 @@ def cases_table(cases: Iterable[Case]) -> Table:
 def actions_table(actions: Iterable[OperatorAction]) -> Table:
     """Return what people did."""
     rows: list[Sequence[Any]] = [
-        [clock(a.at), a.operator, a.action, a.reason, a.reference or "-", result_badge(a.result)] for a in actions
+        [clock(a.at), a.operator, a.action, a.reason, a.reference or "-", a.approved_by or "-", result_badge(a.result)]
+        for a in actions
     ]
-    return Table("What people did", ["at", "who", "action", "reason", "reference", "result"], rows)
+    return Table("What people did", ["at", "who", "action", "reason", "reference", "approved by", "result"], rows)
 
 
 def result_badge(result: str) -> SafeString:

@@ -10,7 +10,7 @@ person is asked.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
@@ -45,6 +45,8 @@ from sagas.states import (
     wire_step,
 )
 
+# A step that an outage holds up is looked at again after this long: soon after the end its deadline counts again.
+EXTENSION = timedelta(seconds=10)
 # Why a saga turned back when the step itself could not say.
 STEP_FAILED = "step_failed"
 
@@ -95,7 +97,7 @@ def decide(definition: SagaDefinition, instance: Instance, event: Input, now: da
         case CancelRequested(reason=reason):
             return turn.turn_back(reason) if turn.can_turn_back() else ignored
         case DeadlinePassed():
-            return turn.deadline_passed()
+            return turn.deadline_passed(event)
         case Succeeded() | Failed() | DeadLettered():
             return turn.replied(event) if _is_awaited(instance, event) else ignored
 
@@ -104,14 +106,30 @@ def due_at(definition: SagaDefinition, instance: Instance) -> datetime | None:
     """Return when the first step in flight misses its deadline, or None when none is in flight."""
     times = []
     for name, state in instance.steps.items():
-        if state.status in IN_FLIGHT and state.started_at is not None:
-            step = definition.by_name.get(name)
-            if step is None:
-                times.append(state.started_at + COMPENSATION_DEADLINE)
-            else:
-                limit = step.deadline if state.direction == ACTION else step.compensation_deadline
-                times.append(state.started_at + limit)
+        deadline = _deadline(definition, name, state)
+        if deadline is not None:
+            times.append(max(deadline, state.extended_to or deadline))
     return min(times, default=None)
+
+
+def late_steps(definition: SagaDefinition, instance: Instance, now: datetime) -> list[str]:
+    """Return the steps in flight that miss their deadline, extended or not."""
+    late = []
+    for name, state in instance.steps.items():
+        deadline = _deadline(definition, name, state)
+        if deadline is not None and max(deadline, state.extended_to or deadline) <= now:
+            late.append(name)
+    return late
+
+
+def _deadline(definition: SagaDefinition, name: str, state: StepState) -> datetime | None:
+    """Return the step's own deadline, which no outage moves; None when it is not in flight."""
+    if state.status not in IN_FLIGHT or state.started_at is None:
+        return None
+    step = definition.by_name.get(name)
+    if step is None:
+        return state.started_at + COMPENSATION_DEADLINE
+    return state.started_at + (step.deadline if state.direction == ACTION else step.compensation_deadline)
 
 
 def _is_awaited(instance: Instance, event: Reply) -> bool:
@@ -213,19 +231,18 @@ class _Turn:
         self._mark(name, StepStatus.FAILED if definite else StepStatus.UNKNOWN, error)
         return self.turn_back(event.reason if isinstance(event, Failed) else STEP_FAILED)
 
-    def deadline_passed(self) -> Decision:
-        late = [
-            name
-            for name, state in self.steps.items()
-            if state.status in IN_FLIGHT and self._due(name, state) <= self.now
-        ]
+    def deadline_passed(self, event: DeadlinePassed) -> Decision:
+        late = late_steps(self.definition, self.instance, self.now)
         if not late:
             return Decision(self.instance, ignored=True)
+        to_blame = [name for name in late if not self._extend(name, event)]
+        if not to_blame:
+            return self._decision()
         if self.can_turn_back():
-            for name in late:
+            for name in to_blame:
                 self._mark(name, StepStatus.UNKNOWN, "deadline passed")
             return self.turn_back("deadline_exceeded")
-        for name in late:
+        for name in to_blame:
             self._stick(name, "deadline passed")
         return self.advance()
 
@@ -251,9 +268,14 @@ class _Turn:
         group = self.definition.group_of(name)
         return group < self.definition.pivot_at or (group == self.definition.pivot_at and definite)
 
-    def _due(self, name: str, state: StepState) -> datetime:
-        only = replace(self.instance, steps={name: state})
-        return due_at(self.definition, only) or self.now
+    def _extend(self, name: str, event: DeadlinePassed) -> bool:
+        """Give a step more time if it is excused and patience is not over. Says whether it was given."""
+        deadline = _deadline(self.definition, name, self.steps[name])
+        if name not in event.excused or deadline is None or self.now >= deadline + event.patience:
+            return False
+        extended_to = min(self.now + EXTENSION, deadline + event.patience)
+        self.steps[name] = msgspec.structs.replace(self.steps[name], extended_to=extended_to)
+        return True
 
     def _mark(self, name: str, status: StepStatus, error: str = "") -> None:
         state = self.steps[name]
@@ -271,6 +293,7 @@ class _Turn:
             direction=direction,
             started_at=self.now,
             ended_at=None,
+            extended_to=None,
         )
         self.steps[name] = state
         data = {**self.instance.data, "reason": self.reason} if name == CLOSE else self.instance.data
@@ -287,6 +310,7 @@ class _Turn:
             status=StepStatus.RUNNING if state.direction == ACTION else StepStatus.COMPENSATING,
             started_at=self.now,
             ended_at=None,
+            extended_to=None,
         )
 
     def _command(self, name: str, direction: Direction) -> type[Command]:

@@ -19,13 +19,24 @@ from uuid_utils.compat import uuid7
 from outbox.consumers import Consumer, Joined, Outcome, RetryPolicy, Wait
 from outbox.contracts import Envelope, Event, FailureEvent, Message, MessageDeadLettered
 from outbox.metrics import DUPLICATES
+from payments.contracts import PaymentMismatchFound
 from sagas import engine, sql
 from sagas.definition import SagaDefinition, definitions, events_of_interest, latest
 from sagas.inputs import CancelRequested, Input, reply
 from sagas.instances import CaseFile, Changes, Loaded, database_now, insert, load
+from sagas.models import Case
+from shipping.contracts import ShipmentMismatchFound
 
+# What a context finds out about its outside world, and no step waits for: it opens a case beside any saga.
+REPORTS: tuple[type[Message], ...] = (PaymentMismatchFound, ShipmentMismatchFound)
+# An event that the engine gives up blocks its order. A deploy that is half done may take minutes, and ten tries last
+# as long: what the old code cannot do the new code does.
+PATIENT = RetryPolicy(bug_attempts=10, base=timedelta(seconds=1), cap=timedelta(seconds=60))
 # A saga whose key is locked by another one looks again after this long.
 LOCK_WAIT = timedelta(milliseconds=250)
+# One that has waited for longer than this is put before a person, and looks only so often from then on.
+LOCK_PATIENCE = timedelta(hours=1)
+LOCK_LONG_WAIT = timedelta(minutes=1)
 
 
 def handle(batch: Sequence[Envelope[Any]]) -> Sequence[Outcome]:
@@ -36,6 +47,7 @@ def handle(batch: Sequence[Envelope[Any]]) -> Sequence[Outcome]:
     by_key = _live_of(keys)
     wanted = {e.correlation_id for e in batch if e.correlation_id is not None}
     loaded = load(wanted.union(*by_key.values()))
+    changes.cases += _reported(batch)
     for envelope in batch:
         if _is_plain_dead_letter(envelope, loaded):
             changes.cases.append(_case(envelope))
@@ -48,8 +60,9 @@ def handle(batch: Sequence[Envelope[Any]]) -> Sequence[Outcome]:
 
 def consumer() -> Consumer:
     """Return the engine's table of handlers: one for every event that any definition knows."""
-    joined = Joined(handle=handle, policy=RetryPolicy())
-    return Consumer("sagas", dict.fromkeys(events_of_interest(definitions()), joined), deduplicates=False)
+    joined = Joined(handle=handle, policy=PATIENT)
+    events: tuple[type[Message], ...] = (*events_of_interest(definitions()), *REPORTS)
+    return Consumer("sagas", dict.fromkeys(events, joined), deduplicates=False)
 
 
 @cache
@@ -107,20 +120,24 @@ def _turn_away(turned_away: Sequence[tuple[Envelope[Any], Loaded]], changes: Cha
         elif new.definition.on_conflict == "wait":
             # The answers that the other saga waits for come under the same key: let them pass.
             reason = f"another saga holds the lock {new.definition.lock!r}"
-            outcomes[envelope.id] = Wait(LOCK_WAIT, reason, steps_aside=True)
+            is_long = changes.now - envelope.time > LOCK_PATIENCE
+            outcomes[envelope.id] = Wait(LOCK_LONG_WAIT if is_long else LOCK_WAIT, reason, steps_aside=True)
+            if is_long:
+                changes.cases.append(_lock_case(envelope, new, "waits"))
         else:
-            refusal = f"{new.definition.name} was refused: another saga holds the lock {new.definition.lock!r}"
-            changes.cases.append(
-                CaseFile(
-                    key=envelope.subject,
-                    error_class="SemanticLockHeld",
-                    error=refusal,
-                    fingerprint="semantic-lock",
-                    message_id=envelope.id,
-                    destination="sagas",
-                )
-            )
+            changes.cases.append(_lock_case(envelope, new, "was refused"))
     return outcomes
+
+
+def _lock_case(envelope: Envelope[Any], new: Loaded, what: str) -> CaseFile:
+    return CaseFile(
+        key=envelope.subject,
+        error_class="SemanticLockHeld",
+        error=f"{new.definition.name} {what}: another saga holds the lock {new.definition.lock!r}",
+        fingerprint="semantic-lock",
+        message_id=envelope.id,
+        destination="sagas",
+    )
 
 
 def _live_of(keys: Sequence[UUID]) -> dict[UUID, set[UUID]]:
@@ -140,6 +157,29 @@ def _concerned(envelope: Envelope[Any], loaded: dict[UUID, Loaded], by_key: dict
         return [saga for saga in sagas if saga.definition.cancelled_by is type(envelope.data)]
     saga = loaded.get(envelope.correlation_id) if envelope.correlation_id else None
     return [saga] if saga is not None else []
+
+
+def _reported(batch: Sequence[Envelope[Any]]) -> list[CaseFile]:
+    """Return a case for every report, but one for each order and kind; none where a person has it already."""
+    reports = [envelope for envelope in batch if isinstance(envelope.data, REPORTS)]
+    if not reports:
+        return []
+    files = {(envelope.subject, envelope.data.finding): envelope for envelope in reports}
+    keys = [envelope.subject for envelope in reports]
+    # Events of one order come one after the other, so nobody opens the same case meanwhile.
+    is_open = set(Case.objects.filter(key__in=keys, status=Case.Status.OPEN).values_list("key", "fingerprint"))
+    return [
+        CaseFile(
+            key=key,
+            error_class=type(envelope.data).__name__,
+            error=f"{finding}: {envelope.data.detail}",
+            fingerprint=finding,
+            message_id=envelope.id,
+            destination="sagas",
+        )
+        for (key, finding), envelope in files.items()
+        if (key, finding) not in is_open
+    ]
 
 
 def _is_plain_dead_letter(envelope: Envelope[Any], loaded: dict[UUID, Loaded]) -> bool:
@@ -163,6 +203,10 @@ def _apply(envelope: Envelope[Any], saga: Loaded, changes: Changes) -> None:
     changes.apply(saga, decision, cause=envelope.id)
     for name in decision.stuck:
         changes.cases.append(_case(envelope, saga, name))
+    turned_back = not saga.before.reason and saga.instance.reason
+    if isinstance(envelope.data, MessageDeadLettered) and turned_back and not decision.stuck:
+        # The saga helps itself and turns back; why its command could not be handled is for a person to find out.
+        changes.cases.append(_case(envelope))
 
 
 def _input(envelope: Envelope[Any]) -> Input | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeAlias
 
 from outbox.contracts import Direction, Event, FailureEvent, MessageDeadLettered
@@ -45,7 +46,14 @@ class CancelRequested:
 
 @dataclass(frozen=True, slots=True)
 class DeadlinePassed:
-    """A step has been in flight longer than its deadline."""
+    """A step has been in flight longer than its deadline.
+
+    The steps named in `excused` are held up by an outage, which is not theirs to answer for: they get more time, up to
+    `patience` beyond their own deadline.
+    """
+
+    excused: frozenset[str] = frozenset()
+    patience: timedelta = timedelta()
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,10 @@ class Changes:
                 )
             )
 
+    def look_again(self, loaded: Loaded) -> None:
+        """Save an instance as it is, so that its next deadline is that of the definition as it reads now."""
+        self.changed.setdefault(loaded.instance.id, loaded)
+
     def write(self) -> None:
         """Save changed instances, publish their commands, open and close cases. The caller's transaction."""
         touched = [loaded for loaded in self.changed.values() if not loaded.new]

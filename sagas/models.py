@@ -114,6 +114,51 @@ class Case(models.Model):
         return f"Case {self.pk}"
 
 
+class Approval(models.Model):
+    """What one person wants done and another one must approve; of a saga as it was seen, or of a case outside any."""
+
+    class Status(models.TextChoices):
+        """What became of the request."""
+
+        REQUESTED = "REQUESTED"
+        CARRIED_OUT = "CARRIED_OUT"
+        DECLINED = "DECLINED"
+        LAPSED = "LAPSED"
+
+    saga = models.ForeignKey(SagaInstance, null=True, on_delete=models.PROTECT, related_name="approvals")
+    case = models.ForeignKey(Case, null=True, on_delete=models.PROTECT, related_name="approvals")
+    key = models.UUIDField()
+    action = models.TextField()
+    reason = models.TextField()
+    reference = models.TextField(blank=True)
+    amount = models.BigIntegerField(null=True, help_text="What the saga is about, in minor units.")
+    currency = models.TextField(blank=True)
+    status = models.TextField(choices=Status.choices, default=Status.REQUESTED)
+    requested_by = models.TextField()
+    requested_at = models.DateTimeField(db_default=Now())
+    seen_at = models.DateTimeField(null=True, help_text="When the saga that was seen had last changed.")
+    expires_at = models.DateTimeField()
+    decided_by = models.TextField(blank=True)
+    decided_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=("saga",),
+                name="sagas_one_request_per_saga",
+                condition=Q(status="REQUESTED", saga__isnull=False),
+            ),
+            models.UniqueConstraint(
+                fields=("case",),
+                name="sagas_one_request_per_case",
+                condition=Q(status="REQUESTED", case__isnull=False),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"Approval {self.pk}"
+
+
 class OperatorAction(models.Model):
     """What a person did, append-only: who, when, on what, why, what was seen, what came of it."""
 
@@ -127,6 +172,7 @@ class OperatorAction(models.Model):
     reference = models.TextField(blank=True)
     seen: models.JSONField[Any, Any] = models.JSONField(help_text="The state before the action.")
     result = models.TextField()
+    approved_by = models.TextField(blank=True, db_default="")
 
     class Meta:
         ordering = ("-id",)
@@ -136,6 +182,7 @@ class OperatorAction(models.Model):
             ("resolve_case", "Can resolve a stuck step by hand"),
             ("compensate_saga", "Can turn a saga back"),
             ("abandon_case", "Can abandon a saga"),
+            ("approve_case", "Can approve what another person asked for"),
         )
 
     def __str__(self) -> str:

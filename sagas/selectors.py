@@ -88,6 +88,7 @@ def _done_by_hand(action: OperatorAction) -> dict[str, Any]:
         "operator": action.operator,
         "reason": action.reason,
         "reference": action.reference,
+        "approved_by": action.approved_by,
         "result": action.result,
     }
 
@@ -138,11 +139,15 @@ def _step(state: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def orphaned(known: Iterable[tuple[str, int]]) -> list[tuple[str, int, int]]:
-    """Return name, version and number of live sagas whose definition this release does not have."""
+def in_flight() -> list[tuple[str, int, int]]:
+    """Return name, version and number of live sagas."""
     rows = SagaInstance.objects.filter(status__in=LIVE_STATUSES).values_list("name", "version")
-    counted = rows.annotate(many=Count("id"))
-    return sorted(row for row in counted if (row[0], row[1]) not in set(known))
+    return sorted(rows.annotate(many=Count("id")))
+
+
+def orphaned(known: Iterable[tuple[str, int]]) -> list[tuple[str, int, int]]:
+    """Return those of them whose definition is not among these."""
+    return [row for row in in_flight() if (row[0], row[1]) not in set(known)]
 
 
 def refresh_gauges(now: datetime) -> None:

@@ -50,7 +50,10 @@ DONE = (StepStatus.SUCCEEDED, StepStatus.SKIPPED, StepStatus.RESOLVED)
 
 
 class StepState(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One step of one saga. `generation` counts an operator's new attempts after a confirmed failure."""
+    """One step of one saga. `generation` counts an operator's new attempts after a confirmed failure.
+
+    `extended_to` is the new deadline of a step that was held up by an outage when its own had passed.
+    """
 
     status: StepStatus = StepStatus.PENDING
     direction: Direction = ACTION
@@ -58,6 +61,7 @@ class StepState(msgspec.Struct, frozen=True, omit_defaults=True):
     ended_at: datetime | None = None
     error: str = ""
     generation: int = 1
+    extended_to: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

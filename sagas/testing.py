@@ -114,13 +114,17 @@ class Story:
         """Let someone want the saga undone."""
         return self._happen(CancelRequested(reason), f"cancelled: {reason}")
 
-    def deadline_passes(self) -> Self:
-        """Let time pass until the next deadline is missed. Fails when no step is in flight."""
+    def deadline_passes(self, *held_up: str, patience: timedelta = timedelta(hours=1)) -> Self:
+        """Let time pass until the next deadline is missed. Fails when no step is in flight.
+
+        An outage holds up the steps named: they get more time, until patience is over.
+        """
         due = due_at(self._definition, self.instance)
         if due is None:
             raise self._broken("no deadline can pass: no step is in flight")
         self._now = max(self._now, due)
-        return self._happen(DeadlinePassed(), "a deadline passes")
+        line = f"a deadline passes while an outage holds up {', '.join(held_up)}" if held_up else "a deadline passes"
+        return self._happen(DeadlinePassed(frozenset(held_up), patience), line)
 
     def operator(self, wish: Wish) -> Self:
         """Let an operator act on the stuck steps. Fails when the saga refuses."""

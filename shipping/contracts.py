@@ -52,6 +52,20 @@ class ShipmentCancelled(Event, frozen=True, kw_only=True):
     order_id: UUID
 
 
+class ShipmentMismatchFound(Event, frozen=True, kw_only=True):
+    """The carrier's ledger and our shipments disagree about a key, and a person must settle it.
+
+    `finding` says how, as a stable code.
+    """
+
+    wire_type: ClassVar[str] = "shipment.mismatch_found"
+
+    order_id: UUID
+    finding: str
+    key: str
+    detail: str
+
+
 class CreateShipment(Command, frozen=True, kw_only=True):
     """Hand the order's parcel to the carrier."""
 
@@ -77,6 +91,7 @@ MESSAGES: tuple[type[Message], ...] = (
     ShipmentCreated,
     ShipmentFailed,
     ShipmentCancelled,
+    ShipmentMismatchFound,
     CreateShipment,
     CancelShipment,
 )

@@ -20,7 +20,7 @@ from shipping.contracts import (
 
 def create_shipment(envelope: Envelope[CreateShipment]) -> ShipmentAnswer:
     """Hand over the order's parcel; on a retry, only after asking whether the carrier has it already."""
-    return services.create_shipment(request=_shipment_request(envelope), is_retry=envelope.attempt > 1)
+    return services.create_shipment(request=_shipment_request(envelope), is_retry=envelope.is_retry)
 
 
 def record_shipments(answers: Sequence[tuple[Envelope[CreateShipment], ShipmentAnswer]]) -> list[Outcome]:
@@ -81,12 +81,16 @@ CONSUMER = Consumer(
             record=record_shipments,
             give_up=give_up_shipment,
             policy=RetryPolicy(attempts=4, base=timedelta(milliseconds=500), cap=timedelta(seconds=5)),
+            gateway="carrier",
+            calls=2,
         ),
         # No way to give up: a parcel that cannot be stopped is for a person to settle.
         CancelShipment: Effectful(
             call=cancel_shipment,
             record=record_cancellations,
             policy=RetryPolicy(attempts=5, base=timedelta(milliseconds=500), cap=timedelta(seconds=15)),
+            gateway="carrier",
+            calls=2,
         ),
     },
 )

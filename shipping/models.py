@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+
+from outbox import ledgers
 
 
 class Shipment(models.Model):
@@ -44,6 +47,20 @@ class Shipment(models.Model):
                 name="shipping_shipment_live_has_tracking", condition=~Q(status="created", tracking="")
             ),
         )
+        # For the sweep that looks for what changed lately; it keeps updates within their page, unlike a B-tree.
+        indexes = (BrinIndex(fields=("updated_at",), name="shipping_shipment_changed", autosummarize=True),)
 
     def __str__(self) -> str:
         return f"{self.key} {self.status}"
+
+
+class LedgerMark(ledgers.LedgerMark):
+    """How far the ledgers of the carriers have been compared."""
+
+
+class Sighting(ledgers.Sighting):
+    """A parcel at a carrier that our rows did not explain at first."""
+
+
+class Mismatch(ledgers.Mismatch):
+    """What a person was told about a carrier's ledger."""

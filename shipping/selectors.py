@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import models
-from django.db.models import ExpressionWrapper, F
+from django.db.models import ExpressionWrapper, F, QuerySet
 from django.db.models.functions import Now
 
 from shipping.models import Shipment
@@ -30,3 +31,14 @@ def find_age(*, key: str) -> timedelta:
     age = ExpressionWrapper(Now() - F("updated_at"), output_field=models.DurationField())
     found: timedelta = Shipment.objects.annotate(age=age).values_list("age", flat=True).get(key=key)
     return found
+
+
+def list_shipments(*, keys: Sequence[str]) -> dict[str, Shipment]:
+    """Return the recorded parcels with these keys."""
+    return Shipment.objects.in_bulk(keys)
+
+
+def list_changed_live(*, carrier: str, since: datetime | None) -> QuerySet[Shipment]:
+    """Return a carrier's parcels on their way that changed at this time or later; all of them if None."""
+    rows = Shipment.objects.filter(carrier=carrier, status=Shipment.Status.CREATED)
+    return rows if since is None else rows.filter(updated_at__gte=since)

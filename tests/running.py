@@ -30,13 +30,20 @@ _LAST_REDIS_NUMBER = 15
 
 @contextmanager
 def running_shop(
-    *, name: str, customers: int = 40, own_servers: bool = False, shelf: int = 0, **environment: str
+    *,
+    name: str,
+    customers: int = 40,
+    own_servers: bool = False,
+    has_network: bool = False,
+    shelf: int = 0,
+    **environment: str,
 ) -> Iterator[Shop]:
     """Start the product and its outside world, and stop all of it at the end.
 
     `name` tells its database from those of others; shops that one test runs at once borrow their brokers from
-    different shelves (0 or 1). The environment is added to that of every process; customers are not throttled unless
-    it says so.
+    different shelves (0 or 1). With `has_network` its processes reach bank, carrier, database and broker through
+    links that `Shop.link` cuts and slows down. The environment is added to that of every process; customers are not
+    throttled unless it says so.
     """
     with (
         tempfile.TemporaryDirectory(prefix=f"saga-bridge-{name}-") as place,
@@ -63,7 +70,10 @@ def running_shop(
                 customers=customers,
                 database=database,
                 is_fresh=True,
+                has_network=has_network,
             )
+            # The environment is the processes' own by now; that of the tests is as it was.
+            patch.undo()
             shop = Shop(stack=stack, supervisor=supervisor)
             yield shop
             shop.close()

@@ -101,10 +101,19 @@ class Shop:
         url = self._stack.environment[f"{whose.upper()}_URL"]
         httpx.put(f"{url}/control", json=settings, timeout=10).raise_for_status()
 
+    def link(self, name: str, **weather: Any) -> None:
+        """Change how the network between the product and `bank`, `carrier`, `database` or `broker` behaves.
+
+        The settings are those of `simulator.proxy.Weather`; none given resets its connections once.
+        """
+        url = f"{self._stack.network_url}/links/{name}"
+        answer = httpx.put(url, json=weather, timeout=10) if weather else httpx.post(f"{url}/reset", timeout=10)
+        answer.raise_for_status()
+
     def query(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Read from the shop's database."""
         with psycopg.connect(self._stack.environment["DATABASE_URL"], autocommit=True) as connection:
-            return connection.execute(statement, values).fetchall()  # type: ignore[arg-type]
+            return connection.execute(statement, values).fetchall()
 
     def kill(self, role: str) -> None:
         """Kill the main process of a role (web, beat, simulator, a queue's worker), as the machine would."""
@@ -113,6 +122,14 @@ class Shop:
     def kill_child(self, queue: str) -> None:
         """Kill one process of a worker's pool."""
         psutil.Process(self._supervisor.pids()[queue]).children()[0].kill()
+
+    def renew(self, role: str, **environment: str) -> None:
+        """End a role as a deploy does, and start it again with these settings beside its own."""
+        [child] = [child for child in self._supervisor._children() if child.role.name == role]
+        settings: dict[str, str] = child.role.environment  # type: ignore[assignment]
+        settings.update(environment)
+        os.kill(child.process.pid, signal.SIGTERM)
+        self.wait_until(lambda: self._supervisor.pids()[role] != child.process.pid)
 
     def _ledger(self, whose: str, order_id: str) -> list[dict[str, Any]]:
         rows = httpx.get(f"{self._stack.environment[whose]}/ledger", params={"order_id": order_id}, timeout=10)
@@ -156,6 +173,10 @@ class Customer:
     def get(self, path: str) -> Any:
         """Read a page."""
         return self._shop.http.get(path, headers=self._headers).raise_for_status().json()
+
+    def ask(self, path: str) -> httpx.Response:
+        """Read a page; return the answer, whatever it is."""
+        return self._shop.http.get(path, headers=self._headers)
 
     def end_of(self, order_id: str) -> str:
         """Wait until the order is settled; return its status, with the reason."""

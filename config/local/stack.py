@@ -19,6 +19,7 @@ import httpx
 
 from config.local.errors import BadOption, LocalStackError
 from config.local.folder import PROJECT, StateFolder
+from config.local.network import put_network
 from config.local.people import OPERATOR
 from config.local.ports import free_port
 from config.local.processes import Role, Supervisor
@@ -51,6 +52,7 @@ class Stack:
     url: str
     admin_password: str
     tokens: list[str]
+    network_url: str = ""
 
     def describe(self, *, pids: Mapping[str, int]) -> str:
         """Return what `up.json` says: where everything is, how to get in, the process id of every role."""
@@ -72,11 +74,19 @@ class Stack:
 
 
 def start_stack(
-    *, supervisor: Supervisor, folder: StateFolder, port: int, customers: int, database: str, is_fresh: bool
+    *,
+    supervisor: Supervisor,
+    folder: StateFolder,
+    port: int,
+    customers: int,
+    database: str,
+    is_fresh: bool,
+    has_network: bool = False,
 ) -> Stack:
     """Start the whole product with its catalogue and customers; return once it takes orders.
 
-    `is_fresh` begins with an empty database and ledger, unless the environment names a database.
+    `is_fresh` begins with an empty database and ledger, unless the environment names a database. With `has_network`
+    web, workers and beat reach everything through a network that can be cut (`Stack.network_url`).
 
     Raises:
         LocalStackError: something did not start; the message shows the end of its log.
@@ -88,13 +98,22 @@ def start_stack(
     people = {"OPERATOR_PASSWORD": admin_password, "CUSTOMERS": str(customers)}
     tokens = json.loads(_run("-m", "config.local.people", environment=environment | people))
 
-    supervisor.start(simulator_role(environment))
-    supervisor.start(web_role(environment, port=port), *worker_roles(environment), beat_role(environment))
+    webhook_url = f"{url}/webhooks/payments/simulated" if environment["BANK_WEBHOOK_SECRETS"] else ""
+    supervisor.start(simulator_role(environment, webhook_url=webhook_url))
+    behind, network_url = environment, ""
+    if has_network:
+        network = put_network(environment)
+        supervisor.start(_python("network", environment, *network.command))
+        wait_for_page(supervisor, name="network", url=f"{network.control_url}/links")
+        behind, network_url = dict(network.environment), network.control_url
+    supervisor.start(web_role(behind, port=port), *worker_roles(behind), beat_role(behind))
     wait_for_page(supervisor, name="simulator", url=f"{environment['OUTSIDE_URL']}/healthz")
     wait_for_page(supervisor, name="web", url=f"{url}/readyz")
     wait_for_workers(supervisor, environment)
     _run("manage.py", "load_catalogue", str(CATALOGUE), environment=environment)
-    return Stack(environment=environment, url=url, admin_password=admin_password, tokens=tokens)
+    return Stack(
+        environment=environment, url=url, admin_password=admin_password, tokens=tokens, network_url=network_url
+    )
 
 
 def environment_of(*, servers: Mapping[str, str], folder: StateFolder, database: str, is_fresh: bool) -> dict[str, str]:
@@ -107,6 +126,8 @@ def environment_of(*, servers: Mapping[str, str], folder: StateFolder, database:
     metrics = folder.path / "metrics"
     shutil.rmtree(metrics, ignore_errors=True)
     metrics.mkdir()
+    # Whoever sets it to nothing wants a bank that sends no webhooks.
+    webhook_secret = os.environ.get("BANK_WEBHOOK_SECRETS", secrets.token_hex(32))
     return os.environ | servers | {
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "OUTSIDE_URL": outside,
@@ -114,15 +135,18 @@ def environment_of(*, servers: Mapping[str, str], folder: StateFolder, database:
         "CARRIER_URL": f"{outside}/carrier",
         "PROMETHEUS_MULTIPROC_DIR": str(metrics),
         "SIMULATOR_LEDGER": str(ledger),
+        "BANK_WEBHOOK_SECRETS": webhook_secret,
+        "SIMULATOR_WEBHOOK_SECRET": webhook_secret.partition(",")[0],
         "MAIL_FOLDER": str(folder.path / "mail"),
         "PYTHONUNBUFFERED": "1",
     }  # fmt: skip
 
 
-def simulator_role(environment: Mapping[str, str]) -> Role:
-    """Return the process of the bank and the carrier."""
+def simulator_role(environment: Mapping[str, str], *, webhook_url: str = "") -> Role:
+    """Return the process of the bank and the carrier; with an address the bank sends webhooks there."""
     port = environment["OUTSIDE_URL"].rpartition(":")[2]
-    return _python("simulator", environment, "-m", "simulator", f"--port={port}")
+    options = [f"--webhook-url={webhook_url}"] if webhook_url else []
+    return _python("simulator", environment, "-m", "simulator", f"--port={port}", *options)
 
 
 def web_role(environment: Mapping[str, str], *, port: int) -> Role:

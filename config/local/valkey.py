@@ -1,13 +1,14 @@
 """Valkey 9 from a package's binary, run as our own child on a free loopback port.
 
-It keeps nothing on disk: the broker is a doorbell, PostgreSQL is the truth. It asks for a password, because
-other users of the machine can reach a loopback port; the password is given in a file, for a command line can
-be read by all.
+It keeps nothing on disk unless asked to: the broker is a doorbell, PostgreSQL is the truth. It asks for a password,
+because other users of the machine can reach a loopback port; the password is given in a file, for a command line can be
+read by all.
 """
 
 import importlib.util
 import os
 import secrets
+import shutil
 import signal
 from pathlib import Path
 
@@ -24,14 +25,17 @@ _START_SECONDS = 20.0
 _DATABASES = 64
 
 
-def start_valkey(*, supervisor: Supervisor, folder: StateFolder) -> str:
+def start_valkey(*, supervisor: Supervisor, folder: StateFolder, is_durable: bool = False) -> str:
     """Start an empty server; return its address, with the password, once it answers.
+
+    With `is_durable` it comes back from a crash with what it had a second before.
 
     Raises:
         LocalStackError: the binary is missing, or the server does not answer.
     """
     home = folder.path / "valkey"
     home.mkdir(exist_ok=True)
+    shutil.rmtree(home / "appendonlydir", ignore_errors=True)
     port, password = free_port(), secrets.token_urlsafe(24)
     settings = home / "valkey.conf"
     write_privately(settings, f"requirepass {password}\n")
@@ -39,7 +43,7 @@ def start_valkey(*, supervisor: Supervisor, folder: StateFolder) -> str:
         "bind": "127.0.0.1",
         "port": port,
         "save": "",
-        "appendonly": "no",
+        "appendonly": "yes" if is_durable else "no",
         "databases": _DATABASES,
         "dir": home,
     }

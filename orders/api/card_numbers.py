@@ -1,4 +1,7 @@
-"""Card numbers never enter: whatever looks like one is found before anything else is done with a body."""
+"""Card numbers never enter: whatever looks like one is found before anything else is done with a request.
+
+Nor do they leave in a log: what slips into a line by another way is struck out of it.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,14 @@ from typing import Any, TypeAlias
 
 _SHORTEST, _LONGEST = 13, 19
 # Groups of digits, as people write them: 4242 4242 4242 4242 or 4242-4242-4242-4242.
-_GROUPS = re.compile(r"\d+(?:[ \-]\d+)*")
-
+_GROUPS = re.compile(r"\d+(?:[\s_/\-\u2010-\u2015]{1,3}\d+)*")
+_DIGITS = re.compile(r"\d+")
+# Ids and hashes: that a part of one holds the digits of a card is chance.
+_OPAQUE = re.compile(
+    r"(?<![0-9a-z])(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})(?![0-9a-z])",
+    re.IGNORECASE,
+)
+STRUCK_OUT = "[card number]"
 
 Path: TypeAlias = tuple[str | int, ...]
 
@@ -25,17 +34,41 @@ def card_number_paths(*, body: Any) -> list[Path]:
 
 def is_card_number(text: str) -> bool:
     """Tell whether the text holds 13 to 19 digits, in groups or not, of which the last is a Luhn digit."""
+    return any(True for _ in _spans(text))
+
+
+def holds_issued_number(text: str) -> bool:
+    """Tell whether the text holds a card number that begins as those of banks do: with neither 0 nor 1.
+
+    For texts that machines make, such as keys and addresses: a time in milliseconds, which begins with 1, would be
+    taken for a card number one time in ten.
+    """
+    return any(text[begin] not in "01" for begin, _ in _spans(text))
+
+
+def strike_out(text: str) -> str:
+    """Return the text without the card numbers in it, issued ones that is."""
+    kept, end = [], 0
+    for begin, until in _spans(text):
+        if begin >= end and text[begin] not in "01":
+            kept += [text[end:begin], STRUCK_OUT]
+            end = until
+    return "".join([*kept, text[end:]])
+
+
+def _spans(text: str) -> Iterator[tuple[int, int]]:
+    """Find where card numbers begin and end. They may overlap; those that begin first come first."""
+    text = _OPAQUE.sub(lambda found: "x" * len(found[0]), text)
     for run in _GROUPS.finditer(text):
-        groups = re.split(r"[ \-]", run[0])
-        for start in range(len(groups)):
+        groups = [group.span() for group in _DIGITS.finditer(text, *run.span())]
+        for position, (begin, _) in enumerate(groups):
             digits = ""
-            for group in groups[start:]:
-                digits += group
+            for group_begin, end in groups[position:]:
+                digits += text[group_begin:end]
                 if len(digits) > _LONGEST:
                     break
                 if len(digits) >= _SHORTEST and _passes_luhn(digits):
-                    return True
-    return False
+                    yield begin, end
 
 
 def _paths(body: Any) -> Iterator[Path]:

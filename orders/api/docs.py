@@ -6,6 +6,10 @@ The schema `Problem` and the answers that every call can get (401, 429, 503) are
 
 from __future__ import annotations
 
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiSerializerExtension
+from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
 
@@ -16,11 +20,11 @@ _PROBLEM = {"$ref": "#/components/schemas/Problem"}
 _KEY = OpenApiParameter(
     name="Idempotency-Key",
     location=OpenApiParameter.HEADER,
-    type=OpenApiTypes.STR,
+    type={"type": "string", "pattern": r"^[A-Za-z0-9!#$%&'*+\-.^_`|~:/=@]{1,255}$"},
     required=True,
     description=(
-        "The client's token for one intent, bare or as a quoted string, at most 255 characters. The same "
-        "request with the same key gets the same answer, with `Idempotency-Replayed: true`."
+        "The client's token for one intent, bare (as the pattern says) or as a quoted string of at most "
+        "255 characters. The same request with the same key gets the same answer, with `Idempotency-Replayed: true`."
     ),
 )
 _PREFER = OpenApiParameter(
@@ -52,6 +56,19 @@ _REPLAYED = OpenApiParameter(
     response=[201, 202],
     description="`true` when this is the kept answer of an earlier request.",
 )
+
+
+class StrictBody(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+    """Say of each strict body that it takes no other fields."""
+
+    target_class = "orders.api.serializers.StrictSerializer"
+    match_subclasses = True
+
+    def map_serializer(self, auto_schema: AutoSchema, direction: Any) -> dict[str, Any]:
+        """Return the schema of the body."""
+        # The documented way to extend a schema, though its name is private and it has no types.
+        schema = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)  # type: ignore[no-untyped-call]  # noqa: SLF001
+        return {**schema, "additionalProperties": False}
 
 
 def _problems(**codes: str) -> dict[tuple[int, str], OpenApiResponse]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol, TypeAlias
 from uuid import UUID
 
 from outbox.consumers import TransientError
+from outbox.ledgers import Entry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +79,8 @@ class Gateway(Protocol):
     """
 
     name: str
+    # Whether `entries` tells of everything: what remembers nothing cannot be compared with.
+    keeps_ledger: bool
 
     def charge(self, request: ChargeRequest) -> ChargeAnswer:
         """Take money once per key, however often it is asked."""
@@ -88,3 +93,11 @@ class Gateway(Protocol):
 
     def look_up_refund(self, *, key: str) -> RefundMade | None:
         """Return the refund with this key; None when the gateway has not made it."""
+
+    def entries(
+        self, *, since: datetime | None = None, limit: int | None = None, order_ids: Sequence[str] = ()
+    ) -> list[Entry]:
+        """Return what the gateway has entered, oldest first, as `charge` and `refund`.
+
+        Of the named orders, or of all; from this time by the gateway's clock, or from the beginning; at most so many.
+        """

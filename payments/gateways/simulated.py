@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 
+from outbox.ledgers import Entry
 from outbox.outside import HttpService, UnforeseenAnswer
 from payments.gateways.protocol import (
     ChargeAnswer,
@@ -16,6 +21,9 @@ from payments.gateways.protocol import (
     RefundRefused,
     RefundRequest,
 )
+
+# A page of the ledger takes longer than a call; but other sweeps wait behind the one that reads it.
+LEDGER_SECONDS = 5.0
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -30,13 +38,27 @@ class _Answer(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
+class _Line(msgspec.Struct, frozen=True):
+    """A line of the bank's ledger."""
+
+    key: str
+    order_id: str
+    kind: str
+    amount: int
+    currency: str
+    at: datetime
+
+
 class SimulatedBank:
     """Speaks the simulated bank's protocol."""
 
     name = "simulated"
+    keeps_ledger = True
 
     def __init__(self, *, base_url: str, timeout_seconds: float) -> None:
         self._service = HttpService(name="bank", base_url=base_url, timeout_seconds=timeout_seconds)
+        patience = max(timeout_seconds, LEDGER_SECONDS)
+        self._ledger = HttpService(name="bank", base_url=base_url, timeout_seconds=patience)
 
     def charge(self, request: ChargeRequest) -> ChargeAnswer:
         """Take money once per key."""
@@ -99,6 +121,24 @@ class SimulatedBank:
         if status == HTTPStatus.NOT_FOUND:
             return None
         raise _unforeseen(status, answer)
+
+    def entries(
+        self, *, since: datetime | None = None, limit: int | None = None, order_ids: Sequence[str] = ()
+    ) -> list[Entry]:
+        """Return what the bank has entered."""
+        query: list[tuple[str, Any]] = [("order_id", order_id) for order_id in order_ids]
+        query += [] if since is None else [("since", since.isoformat())]
+        query += [] if limit is None else [("limit", limit)]
+        status, answer = self._ledger.call(
+            operation="ledger",
+            method="GET",
+            path=f"/ledger?{urlencode(query)}",
+            answer_type=list[_Line],
+            minds_breaker=False,
+        )
+        if status == HTTPStatus.OK:
+            return [Entry(**msgspec.structs.asdict(line)) for line in answer]
+        raise UnforeseenAnswer(f"the bank answered {status} to a look at its ledger")
 
     def _read_charge(self, answer: _Answer) -> ChargeAnswer:
         if answer.status == "succeeded":

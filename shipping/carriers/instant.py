@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+
+from outbox.ledgers import Entry
 from shipping.carriers.protocol import ShipmentMade, ShipmentRequest
 
 
@@ -9,6 +13,7 @@ class InstantCarrier:
     """Takes and stops any parcel at once and remembers nothing: an answer of it cannot get lost."""
 
     name = "instant"
+    keeps_ledger = False
 
     def create(self, request: ShipmentRequest) -> ShipmentMade:
         """Say that the parcel is on its way."""
@@ -20,3 +25,13 @@ class InstantCarrier:
     def cancel(self, *, key: str) -> bool:  # noqa: ARG002 - it remembers none
         """Say that the parcel was stopped."""
         return True
+
+    def entries(
+        self,
+        *,
+        since: datetime | None = None,  # noqa: ARG002 - it remembers none
+        limit: int | None = None,  # noqa: ARG002
+        order_ids: Sequence[str] = (),  # noqa: ARG002
+    ) -> list[Entry]:
+        """Return nothing."""
+        return []

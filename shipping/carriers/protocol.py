@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol, TypeAlias
 from uuid import UUID
 
+from outbox.ledgers import Entry
 from shipping.contracts import Address, Line
 
 
@@ -48,6 +51,8 @@ class Carrier(Protocol):
     """
 
     name: str
+    # Whether `entries` tells of everything: what remembers nothing cannot be compared with.
+    keeps_ledger: bool
 
     def create(self, request: ShipmentRequest) -> ShipmentAnswer:
         """Hand over one parcel per key, however often it is asked."""
@@ -59,4 +64,12 @@ class Carrier(Protocol):
         """Stop the parcel with this key.
 
         Safe to repeat. Returns False when the carrier has no such parcel.
+        """
+
+    def entries(
+        self, *, since: datetime | None = None, limit: int | None = None, order_ids: Sequence[str] = ()
+    ) -> list[Entry]:
+        """Return what the carrier has entered, oldest first, as `shipment` and `cancellation`.
+
+        Of the named orders, or of all; from this time by the carrier's clock, or from the beginning; at most so many.
         """

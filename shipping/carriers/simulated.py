@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 
+from outbox.ledgers import Entry
 from outbox.outside import HttpService, UnforeseenAnswer
 from shipping.carriers.protocol import ShipmentAnswer, ShipmentMade, ShipmentRefused, ShipmentRequest
+
+# A page of the ledger takes longer than a call; but other sweeps wait behind the one that reads it.
+LEDGER_SECONDS = 5.0
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -19,13 +27,25 @@ class _Answer(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
+class _Line(msgspec.Struct, frozen=True):
+    """A line of the carrier's ledger."""
+
+    key: str
+    order_id: str
+    kind: str
+    at: datetime
+
+
 class SimulatedCarrier:
     """Speaks the simulated carrier's protocol."""
 
     name = "simulated"
+    keeps_ledger = True
 
     def __init__(self, *, base_url: str, timeout_seconds: float) -> None:
         self._service = HttpService(name="carrier", base_url=base_url, timeout_seconds=timeout_seconds)
+        patience = max(timeout_seconds, LEDGER_SECONDS)
+        self._ledger = HttpService(name="carrier", base_url=base_url, timeout_seconds=patience)
 
     def create(self, request: ShipmentRequest) -> ShipmentAnswer:
         """Hand over one parcel per key."""
@@ -66,6 +86,24 @@ class SimulatedCarrier:
         if status in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
             return status == HTTPStatus.OK
         raise _unforeseen(status, answer)
+
+    def entries(
+        self, *, since: datetime | None = None, limit: int | None = None, order_ids: Sequence[str] = ()
+    ) -> list[Entry]:
+        """Return what the carrier has entered."""
+        query: list[tuple[str, Any]] = [("order_id", order_id) for order_id in order_ids]
+        query += [] if since is None else [("since", since.isoformat())]
+        query += [] if limit is None else [("limit", limit)]
+        status, answer = self._ledger.call(
+            operation="ledger",
+            method="GET",
+            path=f"/ledger?{urlencode(query)}",
+            answer_type=list[_Line],
+            minds_breaker=False,
+        )
+        if status == HTTPStatus.OK:
+            return [Entry(**msgspec.structs.asdict(line)) for line in answer]
+        raise UnforeseenAnswer(f"the carrier answered {status} to a look at its ledger")
 
 
 def _unforeseen(status: int, answer: _Answer) -> UnforeseenAnswer:

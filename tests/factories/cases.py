@@ -128,3 +128,8 @@ def _kill(message: Message, *, destination: str, error_class: str, error: str) -
         error=error,
         fingerprint="f1",
     )
+
+
+def kill(message: Message, destination: str) -> None:
+    """Let the attempts of a message be spent."""
+    _kill(message, destination=destination, error_class="RefundRefused", error="refused for good")

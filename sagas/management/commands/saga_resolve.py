@@ -6,9 +6,9 @@ from argparse import ArgumentParser
 from typing import Any
 from uuid import UUID
 
-from outbox.commands import OperatorCommand, operator_name
+from outbox.commands import OperatorCommand
 from sagas import services
-from sagas.commands import REFUSALS, add_reason, add_saga, outcome
+from sagas.commands import REFUSALS, acting, add_operator, add_reason, add_saga, outcome
 from sagas.selectors import find
 
 
@@ -22,13 +22,17 @@ class Command(OperatorCommand):
         """Declare the options."""
         super().add_arguments(parser)
         add_saga(parser)
+        add_operator(parser)
         add_reason(parser)
         parser.add_argument(
             "--reference", required=True, metavar="X", help="where it can be looked up: a ticket, a transfer"
         )
 
-    def handle(self, *_args: Any, any_id: UUID, reason: str, reference: str, **_options: Any) -> None:
+    def handle(
+        self, *_args: Any, any_id: UUID, operator: str | None, reason: str, reference: str, **_options: Any
+    ) -> None:
         """Resolve and say what came of it."""
+        who = acting(operator, permission="sagas.resolve_case")
         saga = find(any_id)
-        result = services.resolve(saga_id=saga.pk, operator=operator_name(), reason=reason, reference=reference)
+        result = services.resolve(saga_id=saga.pk, operator=who, reason=reason, reference=reference)
         self.show(*outcome(saga=saga, action="resolve", result=result))

@@ -24,7 +24,7 @@ def take_for_a_while(wanted: int) -> list[tuple[float, int]]:
     stop_at = time.monotonic() + SECONDS
     while time.monotonic() < stop_at:
         with transaction.atomic():
-            tokens = bucket.take(wanted)
+            tokens = bucket.of_compensations().take(wanted)
             [(at,)] = execute("SELECT extract(epoch FROM refilled_at)::float FROM outbox_tokenbucket")
         if tokens:
             granted.append((at, tokens))
@@ -56,10 +56,10 @@ def test_no_second_can_hold_more_than_the_limit(settings: Settings, limit: int) 
     """What the bucket holds and what flows in within a second make the limit at most."""
     settings.COMPENSATIONS_PER_SECOND = limit
     refill_bucket(tokens=10 * limit)
-    full = bucket.take(10 * limit)
+    full = bucket.of_compensations().take(10 * limit)
     execute("UPDATE outbox_tokenbucket SET refilled_at = clock_timestamp() - interval '0.999 s'")
 
-    assert full + bucket.take(10 * limit) <= limit
+    assert full + bucket.of_compensations().take(10 * limit) <= limit
 
 
 def test_the_clock_is_that_of_the_database(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,20 +68,20 @@ def test_the_clock_is_that_of_the_database(settings: Settings, monkeypatch: pyte
     monkeypatch.setattr("time.time", lambda: 4e9)
     monkeypatch.setattr("time.monotonic", lambda: 4e9)
 
-    assert bucket.take(10) == 0
+    assert bucket.of_compensations().take(10) == 0
     execute("UPDATE outbox_tokenbucket SET refilled_at = clock_timestamp() - interval '1 s'")
 
-    assert bucket.take(10) == 1
+    assert bucket.of_compensations().take(10) == 1
 
 
 def test_what_was_not_used_is_given_back_and_what_overflows_is_lost(settings: Settings) -> None:
     settings.COMPENSATIONS_PER_SECOND = 100
     refill_bucket(tokens=10)
 
-    assert bucket.take(8) == 8
-    bucket.give_back(5)
-    bucket.give_back(0)
+    assert bucket.of_compensations().take(8) == 8
+    bucket.of_compensations().give_back(5)
+    bucket.of_compensations().give_back(0)
     assert TokenBucket.objects.get().tokens == pytest.approx(7, abs=2)
-    bucket.give_back(1000)
+    bucket.of_compensations().give_back(1000)
 
-    assert bucket.take(1000) == 10
+    assert bucket.of_compensations().take(1000) == 10

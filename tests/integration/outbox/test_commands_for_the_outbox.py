@@ -5,8 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
+from outbox import breaker
+from outbox.commands import operator_name
 from outbox.models import Delivery
 from tests.command_line import run
 from tests.factories.cases import refused_event, refused_refund, running_saga
@@ -17,7 +20,9 @@ pytestmark = pytest.mark.django_db
 def test_an_empty_queue_is_said_to_be_empty() -> None:
     ended = run("outbox_status")
 
-    assert (ended.code, ended.out, ended.err) == (0, "Nothing waits.\n\nBlocked keys: 0\n", "")
+    queue, blocked, breakers = ended.out.split("\n\n")
+    assert (ended.code, queue, blocked, ended.err) == (0, "Nothing waits.", "Blocked keys: 0", "")
+    assert [row.split()[:2] for row in breakers.splitlines()[1:]] == [["bank", "closed"], ["carrier", "closed"]]
 
 
 def test_the_queue_is_shown_by_destination() -> None:
@@ -107,3 +112,47 @@ def test_bad_input_is_one_line_and_adds_nothing(arguments: list[object], complai
     assert ended.err.startswith(f"outbox_replay: {complaint}")
     assert ended.err.count("\n") == 1
     assert Delivery.objects.count() == before
+
+
+def test_a_gateway_that_is_away_is_shown_with_the_time_of_its_next_probe() -> None:
+    for _ in range(breaker.FAILURES_TO_OPEN):
+        breaker.failed(gateway="carrier", was_probe=False)
+
+    [bank, carrier] = run("outbox_status", "--json").json["breakers"]
+
+    assert (bank["state"], bank["since"], carrier["state"]) == ("closed", None, "open")
+    assert carrier["since"] < carrier["next_probe_at"]
+
+
+def test_an_operator_holds_a_breaker_open_and_closes_it_again() -> None:
+    with capture_logs() as logs:
+        opened = run("breaker", "--open", "bank")
+
+    assert opened.code == 0
+    assert [row.split()[:3] for row in opened.out.splitlines()[1:]] == [
+        ["bank", "held", "open"],
+        ["carrier", "closed", "0"],
+    ]
+    [told] = [log for log in logs if log["event"] == "outbox.breaker.held_open"]
+    assert (told["gateway"], told["operator"]) == ("bank", operator_name())
+    assert breaker.ask(gateway="bank", probe_seconds=1).refuses
+
+    with capture_logs() as logs:
+        closed = run("breaker", "--close", "bank", "--json")
+
+    assert [row["state"] for row in closed.json["breakers"]] == ["closed", "closed"]
+    assert [log["operator"] for log in logs if log["event"] == "outbox.breaker.closed_by_hand"] == [operator_name()]
+    assert not breaker.ask(gateway="bank", probe_seconds=1).is_open
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--open", "post"], "no gateway is named 'post'; there are: bank, carrier"),
+        (["--open", "bank", "--close", "bank"], "argument --close: not allowed with argument --open"),
+    ],
+)
+def test_a_breaker_that_cannot_be_changed_is_one_line(arguments: list[str], complaint: str) -> None:
+    ended = run("breaker", *arguments)
+
+    assert (ended.code, ended.out, ended.err) == (2, "", f"breaker: {complaint}\n")

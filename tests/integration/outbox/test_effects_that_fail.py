@@ -5,6 +5,7 @@ from uuid import UUID
 
 import pytest
 from django.db import OperationalError
+from pytest_django import Settings
 from uuid_utils.compat import uuid7
 
 from outbox.consumers import Outcome, RetryPolicy, TransientError
@@ -127,20 +128,39 @@ def test_a_record_that_always_exceeds_a_limit_of_the_server_ends_as_a_dead_lette
     assert waiting() == dead() == [ids[4]]
 
 
-def test_a_record_that_the_database_refused_is_tried_again_when_the_lease_is_over(wiring: Wiring) -> None:
+def test_a_record_that_the_database_refused_is_tried_again_without_a_second_call(wiring: Wiring) -> None:
     bank = Bank()
     bank.outcome = raising_once = _RaisingOnce(OperationalError("server is gone"))
     wiring.consumer({Act: bank.effectful()})
     [message_id] = say(Act(), saga_id=uuid7(), step="act")
 
     drain(Lane.EFFECTS)
-    assert (waiting(), trail(message_id), raising_once.left) == ([message_id], [], 0)
+
+    assert ([envelope.attempt for envelope in bank.calls], raising_once.left) == ([1], 0)
+    assert (waiting(), trail(message_id), answers_to(message_id)) == ([], [], ["test.acted"])
+
+
+def test_a_record_that_the_database_refuses_beyond_the_lease_is_asked_for_again(
+    wiring: Wiring, settings: Settings
+) -> None:
+    settings.RELAY_LEASE_SECONDS = 1
+    bank = Bank()
+
+    def outcome(*_: Any) -> Outcome:
+        if len(bank.calls) == 1:
+            raise OperationalError("server is gone")
+        return Acted()
+
+    bank.outcome = outcome
+    wiring.consumer({Act: bank.effectful()})
+    [message_id] = say(Act(), saga_id=uuid7(), step="act")
+
+    drain(Lane.EFFECTS)
     make_due()
     drain(Lane.EFFECTS)
 
     assert [envelope.attempt for envelope in bank.calls] == [1, 2]
-    assert waiting() == []
-    assert answers_to(message_id) == ["test.acted"]
+    assert (waiting(), trail(message_id), answers_to(message_id)) == ([], [], ["test.acted"])
 
 
 def test_giving_up_answers_for_the_message_settles_its_place_and_keeps_the_trail(wiring: Wiring) -> None:

@@ -153,7 +153,17 @@ def test_a_dead_action_turns_the_saga_back_and_is_undone_itself() -> None:
 
     assert play.status == ("COMPENSATING", "step_failed")
     assert play.commands[-1] == ("payment.refund", "charge-payment", "compensation")
-    assert play.cases == []
+
+
+def test_a_dead_action_is_a_case_beside_the_saga_which_helps_itself() -> None:
+    play = Play().begin().reserved()
+
+    for _ in range(2):
+        play.hear(dead_lettered(play, "payment.charge"), step="charge-payment")
+
+    [case] = play.cases
+    assert (case.saga_id, case.message_id) == (None, play.command("payment.charge").pk)
+    assert (case.status, case.destination, case.error) == (Case.Status.OPEN, "payments", "refused for good")
 
 
 def test_a_dead_compensation_is_a_case_with_its_original_error() -> None:

@@ -16,25 +16,16 @@ from sagas.engine import Refused
 from sagas.models import Case, OperatorAction
 from sagas.services import ReasonMissing, StaleView, sweep_deadlines
 from shipping.contracts import ShipmentFailed
+from tests.factories.cases import kill
+from tests.factories.people import approved_by
 from tests.factories.plays import Play, run_engine
 from tests.messaging import execute
 from tests.threads import side_by_side
 
-pytestmark = pytest.mark.django_db(transaction=True, available_apps=["outbox", "sagas"])
+pytestmark = pytest.mark.django_db(transaction=True)
 
 WHY: dict[str, Any] = {"operator": "grace", "reason": "the customer called"}
 BY_HAND = {**WHY, "reference": "BANK-7"}
-
-
-def kill(message: Message, destination: str) -> None:
-    """Let the attempts of a message be spent."""
-    execute(
-        "UPDATE outbox_delivery SET dead_at = now(), available_at = '9999-01-01 00:00+00', attempts = 5,"
-        " error_class = 'RefundRefused', error = 'refused for good'"
-        " WHERE message_id = %s AND destination = %s",
-        message.pk,
-        destination,
-    )
 
 
 def notice(message: Message, destination: str) -> MessageDeadLettered:
@@ -187,7 +178,8 @@ def test_resolving_the_last_step_ends_the_saga_at_once(late: Play) -> None:
 def test_an_abandon_closes_the_saga_as_it_is(stuck: Play) -> None:
     before = stuck.commands
 
-    assert services.abandon(saga_id=stuck.saga().pk, **WHY) == "done"
+    assert services.abandon(saga_id=stuck.saga().pk, **WHY) == "awaits approval"
+    assert approved_by("ada") == "done"
 
     assert stuck.status == ("ABANDONED", "shipping_refused")
     assert stuck.commands == before
@@ -375,7 +367,8 @@ def test_retrying_one_case_of_a_message_leaves_the_other_ones_dead() -> None:
 def test_abandoning_one_case_of_a_message_keeps_the_other_ones_delivery() -> None:
     message_id, one, other = dead_at_both()
 
-    assert services.close_message_case(case_id=one.pk, action="abandon", **WHY) == "done"
+    assert services.close_message_case(case_id=one.pk, action="abandon", **WHY) == "awaits approval"
+    assert approved_by("ada") == "done"
 
     assert _dead(message_id) == {"notifications": True}
     one.refresh_from_db()
@@ -386,6 +379,7 @@ def test_abandoning_one_case_of_a_message_keeps_the_other_ones_delivery() -> Non
 def test_a_closed_case_and_a_case_of_a_saga_are_not_settled_as_a_message(stuck: Play) -> None:
     _, one, _ = dead_at_both()
     services.close_message_case(case_id=one.pk, action="abandon", **WHY)
+    approved_by("ada")
 
     with pytest.raises(Refused, match="closed already: abandoned"):
         services.close_message_case(case_id=one.pk, action="retry", **WHY)

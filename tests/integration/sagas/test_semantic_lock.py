@@ -1,6 +1,7 @@
 """Two sagas that would get into each other's way on one order: the second one waits, or is refused."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from django.db.models.functions import Now
@@ -71,6 +72,26 @@ def test_waiting_burns_no_attempts_and_leaves_no_trail(play: Play) -> None:
     assert (waiting.attempts, waiting.dead_at) == (0, None)
     assert waiting.error == "another saga holds the lock 'order'"
     assert play.cases == []
+
+
+def test_who_waits_for_too_long_is_put_before_a_person_and_still_waits(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "LOCK_PATIENCE", timedelta())
+    request = play.say(play.return_requested())
+    for _ in range(3):
+        run_engine()
+        let_the_wait_be_over()
+    run_engine()
+
+    [case] = play.cases
+    assert (case.error_class, case.status, case.message_id) == ("SemanticLockHeld", Case.Status.OPEN, request)
+    assert 30 < rest_of(request).total_seconds() <= 60
+    play.confirmed()
+    for _ in range(2):
+        let_the_wait_be_over()
+        run_engine()
+    assert sagas_of(play) == {"order-fulfilment": "COMPLETED", "order-return": "RUNNING"}
 
 
 def test_a_return_told_of_twice_while_it_waits_starts_once(play: Play) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orders.api.card_numbers import card_number_paths, is_card_number
+from orders.api.card_numbers import card_number_paths, holds_issued_number, is_card_number, strike_out
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,9 @@ from orders.api.card_numbers import card_number_paths, is_card_number
         "１２ 4222222222222",
         "378282246310005",
         "6304000000000000000",
+        "4242  4242\N{EN DASH}4242/4242",
+        "order-4242424242424242",
+        "x4242424242424242x",
     ],
 )
 def test_card_numbers_are_recognized(text: str) -> None:
@@ -33,6 +36,8 @@ def test_card_numbers_are_recognized(text: str) -> None:
         "1 Main St, 10115 Berlin",
         "+49 30 1234567",
         "01a20d86-b4d8-765b-8be0-e951d55da303",
+        "00000000-4242-4242-4242-424200000000",
+        "d41d8cd942424242424242428ecf8427",
     ],
 )
 def test_other_texts_are_not(text: str) -> None:
@@ -64,3 +69,17 @@ def test_a_sku_may_be_a_barcode() -> None:
 
 def test_a_whole_body_may_be_a_card_number() -> None:
     assert card_number_paths(body="4242424242424242") == [()]
+
+
+def test_a_time_in_milliseconds_is_no_card_of_a_bank() -> None:
+    moment = "1732461199124"
+
+    assert is_card_number(moment)
+    assert not holds_issued_number(f"order-{moment}")
+    assert holds_issued_number("order-4242424242424242")
+
+
+def test_numbers_are_struck_out_of_a_text() -> None:
+    text = "GET /4242424242424242?a=5555-5555-5555-4444 1732461199124 01a20d86-b4d8-765b-8be0-e951d55da303"
+
+    assert strike_out(text) == ("GET /[card number]?a=[card number] 1732461199124 01a20d86-b4d8-765b-8be0-e951d55da303")

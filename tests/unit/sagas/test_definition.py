@@ -4,12 +4,13 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
+from uuid import UUID
 
 import msgspec
 import pytest
 from pytest_django import Settings
 
-from outbox.contracts import MessageDeadLettered
+from outbox.contracts import Command, Event, MessageDeadLettered
 from sagas.definition import (
     CLOSE,
     DefinitionError,
@@ -44,6 +45,17 @@ class UpgradeSeat(TripCommand, frozen=True, kw_only=True):
     wire_type: ClassVar[str] = "trip.upgrade_seat"
     seat: str
     price: int
+
+
+class Reprice(Command, frozen=True, kw_only=True):
+    wire_type: ClassVar[str] = "trip.reprice"
+    success: ClassVar[type[Event]] = Done
+    trip_id: int
+
+
+class NamedTravellers(msgspec.Struct, frozen=True, kw_only=True):
+    trip_id: UUID
+    travellers: str
 
 
 class SurveyedTrip(TripData, frozen=True, kw_only=True):
@@ -141,6 +153,18 @@ BROKEN: list[tuple[str, Callable[[], SagaDefinition]]] = [
     (
         "on_compensated needs ['price', 'seat'], which its data does not have",
         lambda: trip(on_compensated=UpgradeSeat),
+    ),
+    (
+        "step 'reprice': Reprice wants ['trip_id'] of another type than its data has",
+        lambda: trip(TICKETS, Step("reprice", action=Reprice)),
+    ),
+    (
+        "on_compensated wants ['trip_id'] of another type than its data has",
+        lambda: trip(on_compensated=Reprice),
+    ),
+    (
+        "its data wants ['travellers'] of another type than TripPlanned tells",
+        lambda: trip(data=NamedTravellers),
     ),
     (
         "TripPlanned does not tell ['stars'], which its data needs",

@@ -5,7 +5,7 @@ the saga believes can be compared with what was really done. In the noisy one, a
 """
 
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from outbox.contracts import ACTION, COMPENSATION, Direction
 from sagas.definition import CLOSE
-from sagas.engine import Decision, Order, Refused, decide, due_at, start
+from sagas.engine import Decision, Order, Refused, decide, due_at, late_steps, start
 from sagas.inputs import (
     Abandon,
     CancelRequested,
@@ -57,6 +57,8 @@ UNDONE = (
     StepStatus.SKIPPED,
     StepStatus.RESOLVED,
 )
+PATIENCE = timedelta(minutes=15)
+SHORTEST_DEADLINE, LONGEST_DEADLINE = timedelta(minutes=5), timedelta(hours=1)
 SELDOM = st.sampled_from([False] * 4 + [True])
 REASONS = st.sampled_from(["", "declined", "out_of_stock"])
 FRESH = st.frozensets(st.sampled_from([*(name for d in DEFINITIONS for name in d.by_name), CLOSE]))
@@ -152,6 +154,13 @@ class Watched(RuleBasedStateMachine):
         assert (due_at(self.definition, self.instance) is not None) == is_in_flight
 
     @invariant()
+    def no_outage_moves_a_deadline_for_ever(self) -> None:
+        for state in self.instance.steps.values():
+            if state.status in IN_FLIGHT and state.extended_to is not None:
+                assert state.started_at is not None
+                assert state.extended_to <= state.started_at + LONGEST_DEADLINE + PATIENCE
+
+    @invariant()
     def its_direction_fits_its_status(self) -> None:
         if self.instance.status is SagaStatus.RUNNING:
             assert not self.instance.reason
@@ -188,10 +197,19 @@ class Watched(RuleBasedStateMachine):
         if is_sure:
             self.apply(CancelRequested(reason))
 
-    @rule(minutes=st.sampled_from([0, 1, 4, 11, 61]))
-    def time_passes(self, minutes: int) -> None:
+    @rule(minutes=st.sampled_from([0, 1, 4, 11, 61]), held_up=FRESH | st.just(frozenset()))
+    def time_passes(self, minutes: int, held_up: frozenset[str]) -> None:
         self.now += timedelta(minutes=minutes)
-        self.apply(DeadlinePassed())
+        before, at = self.instance, self.now + timedelta(seconds=1)
+        late = set(late_steps(self.definition, before, at))
+        self.apply(DeadlinePassed(held_up, PATIENCE))
+        if late and late <= held_up and all(self.has_patience_with(before.steps[name], at) for name in late):
+            assert self.instance.status == before.status, "an outage turns nothing back"
+            assert not late & set(late_steps(self.definition, self.instance, at))
+
+    def has_patience_with(self, state: StepState, at: datetime) -> bool:
+        assert state.started_at is not None
+        return at < state.started_at + SHORTEST_DEADLINE + PATIENCE
 
     @rule(wish=st.sampled_from([SkipStuck(), ResolveStuck()]))
     def operator_helps(self, wish: Input) -> None:

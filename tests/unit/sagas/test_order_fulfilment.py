@@ -9,9 +9,10 @@ import orders.contracts as orders
 import payments.contracts as payments
 import shipping.contracts as shipping
 from sagas.definitions.order_fulfilment import ORDER_FULFILMENT
-from sagas.engine import due_at
+from sagas.engine import EXTENSION, due_at
 from sagas.inputs import ResolveStuck, RetryStuck, SkipStuck
-from sagas.testing import BEGIN, ORDER_ID, Story, given, sample
+from sagas.states import SagaStatus
+from sagas.testing import BEGIN, ORDER_ID, TICK, Story, given, sample
 
 CREATED = orders.OrderCreated(
     order_id=ORDER_ID,
@@ -104,6 +105,39 @@ def test_a_charge_that_arrives_after_the_turn_is_refunded(story: Story) -> None:
     story.answer(sample(payments.PaymentCharged)).expect_nothing().expect_step("charge-payment", "COMPENSATING")
 
     story.settle().expect_ended("COMPENSATED", reason="deadline_exceeded")
+
+
+def test_a_charge_that_an_outage_holds_up_gets_more_time_until_patience_is_over(story: Story) -> None:
+    hour = timedelta(hours=1)
+    reserved(story).expect(payments.ChargePayment)
+
+    for _ in range(3):
+        story.deadline_passes("charge-payment", patience=hour).expect_nothing()
+        story.expect_step("charge-payment", "RUNNING")
+    assert due_at(ORDER_FULFILMENT, story.instance) == BEGIN + timedelta(minutes=5) + 3 * EXTENSION + 4 * TICK
+
+    while story.instance.status is SagaStatus.RUNNING:
+        last = due_at(ORDER_FULFILMENT, story.instance)
+        story.deadline_passes("charge-payment", patience=hour)
+    assert last == BEGIN + timedelta(minutes=65) + TICK
+    story.expect_compensation(payments.RefundPayment)
+    story.settle().expect_ended("COMPENSATED", reason="deadline_exceeded")
+
+
+def test_after_an_outage_the_charge_goes_on_and_the_next_step_has_its_own_deadline(story: Story) -> None:
+    reserved(story).expect(payments.ChargePayment).deadline_passes("charge-payment")
+
+    story.answer(sample(payments.PaymentCharged)).expect(shipping.CreateShipment)
+
+    story.settle().expect_ended("COMPLETED")
+
+
+def test_an_outage_of_the_bank_does_not_excuse_the_carrier(story: Story) -> None:
+    charged(story).expect(shipping.CreateShipment)
+
+    story.deadline_passes("charge-payment")
+
+    story.expect_compensation(shipping.CancelShipment)
 
 
 def test_a_refused_shipment_refunds_and_releases(story: Story) -> None:
