@@ -105,6 +105,8 @@ def test_a_new_saga_is_one_file(look: Look) -> None:
         "order.confirm_refused",
         "order.cancelled",
         "message.dead_lettered",
+        "payment.mismatch_found",
+        "shipment.mismatch_found",
     }
 
     assert look.known == ["gift"]

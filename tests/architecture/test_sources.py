@@ -11,6 +11,8 @@ from tests.architecture.rooms import CONTEXTS, PRODUCT, ROOMS, ROOT, sources
 
 LONGEST = 400
 QUEUES_WORK = re.compile(r"\.(delay|apply_async|send_task)\(")
+# Django looks for a database engine in a module of this name.
+ENGINES = {"outbox/crashing/base.py", "outbox/postgres/base.py"}
 # Rooms are named after who lives there.
 NOBODY = {"utils", "util", "helpers", "helper", "common", "misc", "base", "core", "lib", "shared", "stuff"}
 
@@ -35,7 +37,7 @@ def test_only_the_doorbell_rings() -> None:
 def test_no_module_is_a_drawer_for_everything() -> None:
     named = [of_project(path) for path in sources(*PRODUCT) if NOBODY & {path.stem, *path.relative_to(ROOT).parts}]
 
-    assert named == []
+    assert sorted(named) == sorted(ENGINES)
 
 
 def test_every_module_says_why_it_exists() -> None:

@@ -1,0 +1,1 @@
+"""Definitions that a later release brings, for tests of deploys."""

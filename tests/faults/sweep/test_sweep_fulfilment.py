@@ -1,0 +1,12 @@
+"""An order on its way to the customer: crashed everywhere, the order has its one end."""
+
+from __future__ import annotations
+
+from tests.faults.sweep.frame import Frame
+from tests.faults.sweep.scenarios import FULFILMENT
+from tests.faults.sweep.sweeping import Sweep
+
+
+def test_sweep_fulfilment(frame: Frame) -> None:
+    """Each point is hit on all three sides; ledgers, totals, mailbox and audit agree throughout."""
+    assert frame.sweep(name=FULFILMENT.name, scenario=FULFILMENT, crash=Sweep.crash_at_every_point) == []
