@@ -16,6 +16,7 @@ from django.db import connections
 from outbox import sql
 from outbox.consumers import OUTAGE, Consumer
 from outbox.contracts import ACTION, COMPENSATION, Direction, Envelope, Kind, Message, decode
+from outbox.horizon import Horizon
 from outbox.publishing import routing
 
 
@@ -52,18 +53,27 @@ class Claimed:
         return cast("Direction | None", self.headers.get("direction"))
 
 
-def due(*, lane: str, destinations: Sequence[str], using: str) -> set[str]:
+def due(*, lane: str, destinations: Sequence[str], using: str, horizon: Horizon | None = None) -> set[str]:
     """Return those destinations that have something due in this lane."""
-    with connections[using].cursor() as cursor:
-        cursor.execute(sql.DUE, [list(destinations), lane])
-        return {row[0] for row in cursor.fetchall()}
+    horizon = horizon or Horizon()
+    with horizon.look_at_all(destinations) as looks, connections[using].cursor() as cursor:
+        cursor.execute(sql.DUE, [lane, list(looks), [look.floor for look in looks.values()]])
+        rows = cursor.fetchall()
+        for destination, is_due, now in rows:
+            looks[destination].first = None if is_due else now
+    return {destination for destination, is_due, _ in rows if is_due}
 
 
-def claim_joined(*, consumer: Consumer, lane: str, types: Sequence[str], limit: int, using: str) -> list[Claimed]:
+def claim_joined(
+    *, consumer: Consumer, lane: str, types: Sequence[str], limit: int, using: str, horizon: Horizon | None = None
+) -> list[Claimed]:
     """Lock due deliveries until the caller's transaction ends."""
-    with connections[using].cursor() as cursor:
-        cursor.execute(sql.CLAIM_JOINED, [lane, consumer.name, list(types), limit])
-        return [_read(row) for row in cursor.fetchall()]
+    horizon = horizon or Horizon()
+    with horizon.look(consumer.name, types) as look, connections[using].cursor() as cursor:
+        cursor.execute(sql.CLAIM_JOINED, [lane, consumer.name, list(types), look.floor, limit])
+        rows = cursor.fetchall()
+        look.found(row[-1] for row in rows)
+    return [_read(row[:-1]) for row in rows]
 
 
 def claim_again(*, delivery_ids: Sequence[int], using: str) -> list[Claimed]:
@@ -73,17 +83,24 @@ def claim_again(*, delivery_ids: Sequence[int], using: str) -> list[Claimed]:
         return [_read(row) for row in cursor.fetchall()]
 
 
-def claim_leased(*, consumer: Consumer, lane: str, types: Sequence[str], limit: int, using: str) -> list[Claimed]:
+def claim_leased(
+    *, consumer: Consumer, lane: str, types: Sequence[str], limit: int, using: str, horizon: Horizon | None = None
+) -> list[Claimed]:
     """Claim due deliveries with a lease, so that they stay ours after the transaction has ended."""
     token = uuid4()
     held_until = time.monotonic() + settings.RELAY_LEASE_SECONDS
-    with connections[using].cursor() as cursor:
-        cursor.execute(sql.CLAIM_LEASED, [lane, consumer.name, list(types), limit, token, settings.RELAY_LEASE_SECONDS])
+    horizon = horizon or Horizon()
+    with horizon.look(consumer.name, types) as look, connections[using].cursor() as cursor:
+        cursor.execute(
+            sql.CLAIM_LEASED,
+            [lane, consumer.name, list(types), look.floor, limit, token, settings.RELAY_LEASE_SECONDS],
+        )
         rows = cursor.fetchall()
+        look.found(row[-1] for row in rows)
     claimed = []
     for row in rows:
-        one = _read(row[:-1])
-        one.token, one.held_until, one.turned_back = token, held_until, row[-1]
+        one = _read(row[:-2])
+        one.token, one.held_until, one.turned_back = token, held_until, row[-2]
         claimed.append(one)
     return claimed
 

@@ -20,6 +20,7 @@ from django.db import InterfaceError, OperationalError, connections, transaction
 from outbox.claims import Claimed, claim_leased, renew, still_held
 from outbox.consumers import OUTAGE, Consumer, Effectful, HandlerBroke, Outcome, TransientError, Wait
 from outbox.contracts import Message
+from outbox.horizon import Horizon
 from outbox.inbox import settle_places, take_places
 from outbox.metrics import BATCH, FENCED
 from outbox.outcomes import Failure, settle
@@ -51,8 +52,9 @@ _PASSING = (TransientError, OperationalError, InterfaceError)
 class EffectPump:
     """Keep up to `settings.EFFECTS_CONCURRENCY` calls in flight, and record them as they answer."""
 
-    def __init__(self, *, using: str = "default") -> None:
+    def __init__(self, *, using: str = "default", horizon: Horizon | None = None) -> None:
         self._using = using
+        self._horizon = horizon
         self._pool = ThreadPoolExecutor(settings.EFFECTS_CONCURRENCY, thread_name_prefix="effect")
         self._in_flight: dict[Future[tuple[list[Any], float]], tuple[Consumer, list[Claimed]]] = {}
         self._renewed_at = time.monotonic()
@@ -82,7 +84,9 @@ class EffectPump:
         """Claim what is due, take its places, start its calls. Returns how many messages were claimed."""
         using = self._using
         with transaction.atomic(using=using):
-            claimed = claim_leased(consumer=consumer, lane=lane, types=types, limit=limit, using=using)
+            claimed = claim_leased(
+                consumer=consumer, lane=lane, types=types, limit=limit, using=using, horizon=self._horizon
+            )
             if not claimed:
                 return 0
             failed = [(one, Failure.of(one.unreadable, permanent=True)) for one in claimed if one.unreadable]

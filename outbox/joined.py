@@ -14,6 +14,7 @@ from django.db import transaction
 from outbox.claims import Claimed, claim_again, claim_joined
 from outbox.consumers import Consumer, HandlerBroke, Joined, Outcome
 from outbox.contracts import Event
+from outbox.horizon import Horizon
 from outbox.inbox import give_back_places, take_places
 from outbox.metrics import BATCH
 from outbox.outcomes import Failure, settle
@@ -22,7 +23,15 @@ from outbox.transactions import is_passing
 log = structlog.get_logger(__name__)
 
 
-def deliver(*, consumer: Consumer, lane: str, types: Sequence[str], limit: int, using: str = "default") -> int:
+def deliver(
+    *,
+    consumer: Consumer,
+    lane: str,
+    types: Sequence[str],
+    limit: int,
+    using: str = "default",
+    horizon: Horizon | None = None,
+) -> int:
     """Hand one batch to the consumer's joined handlers. Returns how many messages were claimed.
 
     Raises only what concerns the database as a whole (a lost connection); deadlocks and handler errors are dealt
@@ -31,7 +40,7 @@ def deliver(*, consumer: Consumer, lane: str, types: Sequence[str], limit: int, 
     ids: list[int] = []
     try:
         with transaction.atomic(using=using):
-            claimed = claim_joined(consumer=consumer, lane=lane, types=types, limit=limit, using=using)
+            claimed = claim_joined(consumer=consumer, lane=lane, types=types, limit=limit, using=using, horizon=horizon)
             if not claimed:
                 return 0
             ids = [c.delivery_id for c in claimed]

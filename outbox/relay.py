@@ -18,6 +18,7 @@ from outbox import breaker, bucket, doorbell
 from outbox.claims import due, put_off
 from outbox.consumers import CONSUMERS, Consumer, Effectful
 from outbox.effects import EffectPump
+from outbox.horizon import Horizon
 from outbox.joined import deliver
 from outbox.models import Lane
 
@@ -58,7 +59,8 @@ def run(*, lane: str, seconds: float = RUN_SECONDS, linger: float = LINGER_SECON
     """
     _keep_plans(using)
     sources = [_source(consumer) for consumer in CONSUMERS]
-    pump = EffectPump(using=using)
+    horizon = Horizon()
+    pump = EffectPump(using=using, horizon=horizon)
     total = 0
     stop_at = time.monotonic() + seconds
     idle_since = time.monotonic()
@@ -66,7 +68,7 @@ def run(*, lane: str, seconds: float = RUN_SECONDS, linger: float = LINGER_SECON
         try:
             while time.monotonic() < stop_at:
                 watch.keep()
-                claimed = _deliver_due(sources, lane, pump, using, watch)
+                claimed = _deliver_due(sources, lane, pump, using, watch, horizon)
                 total += claimed
                 if claimed + pump.collect(seconds=0 if claimed else LOOK_SECONDS) or pump.busy:
                     idle_since = time.monotonic()
@@ -75,7 +77,7 @@ def run(*, lane: str, seconds: float = RUN_SECONDS, linger: float = LINGER_SECON
                         watch.listen(LISTEN_SECONDS)
                 else:
                     watch.release()
-                    last = _deliver_due(sources, lane, pump, using, watch)
+                    last = _deliver_due(sources, lane, pump, using, watch, horizon)
                     total += last
                     if not last:
                         break
@@ -94,35 +96,40 @@ def _keep_plans(using: str) -> None:
         cursor.execute("SET plan_cache_mode = force_generic_plan")
 
 
-def _deliver_due(sources: Sequence[_Source], lane: str, pump: EffectPump, using: str, watch: doorbell.Watch) -> int:
-    ready = _ready(sources, lane, using, watch)
+def _deliver_due(
+    sources: Sequence[_Source], lane: str, pump: EffectPump, using: str, watch: doorbell.Watch, horizon: Horizon
+) -> int:
+    ready = _ready(sources, lane, using, watch, horizon)
     claimed = 0
     for source in sources:
         if source.consumer.name not in ready:
             continue
         if source.joined:
-            claimed += _deliver_joined(source, lane, using, watch)
+            claimed += _deliver_joined(source, lane, using, watch, horizon)
         for line in source.lines:
             if pump.room:
                 claimed += _claim_effectful(source, line, lane, pump, using, watch)
     return claimed
 
 
-def _ready(sources: Sequence[_Source], lane: str, using: str, watch: doorbell.Watch) -> set[str]:
+def _ready(sources: Sequence[_Source], lane: str, using: str, watch: doorbell.Watch, horizon: Horizon) -> set[str]:
     """Return whom to look at: those whom the last pass gave work, and every so often whoever has something due."""
     given, watch.given = watch.given, set()
     if given and time.monotonic() < watch.ask_at:
         return given
     watch.ask_at = time.monotonic() + ASK_SECONDS
-    return due(lane=lane, destinations=[source.consumer.name for source in sources], using=using)
+    destinations = [source.consumer.name for source in sources]
+    return due(lane=lane, destinations=destinations, using=using, horizon=horizon)
 
 
-def _deliver_joined(source: _Source, lane: str, using: str, watch: doorbell.Watch) -> int:
+def _deliver_joined(source: _Source, lane: str, using: str, watch: doorbell.Watch, horizon: Horizon) -> int:
     limits = _limits(lane)
     allowed = _allow(limits, settings.RELAY_BATCH, source, using, watch)
     if not allowed:
         return 0
-    claimed = deliver(consumer=source.consumer, lane=lane, types=source.joined, limit=allowed, using=using)
+    claimed = deliver(
+        consumer=source.consumer, lane=lane, types=source.joined, limit=allowed, using=using, horizon=horizon
+    )
     return _account(lane, limits, allowed, claimed, using)
 
 

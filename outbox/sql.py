@@ -46,14 +46,14 @@ FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::uuid
     AS u(message_id, destination, lane, kind, type, ordering_key)
 """
 
-# Which of these destinations have something due in this lane? Index: outbox_delivery_due.
+# Which of these destinations have something due in this lane, from their floors on? Index: outbox_delivery_due.
 DUE = """
-SELECT wanted.destination
-FROM unnest(%b::text[]) AS wanted(destination)
-WHERE EXISTS (
+SELECT wanted.destination, EXISTS (
     SELECT FROM outbox_delivery d
     WHERE d.lane = %s AND d.destination = wanted.destination AND d.available_at <= now()
-)
+      AND d.available_at >= wanted.floor
+), now()
+FROM unnest(%b::text[], %b::timestamptz[]) AS wanted(destination, floor)
 """
 
 # Locks the claimed deliveries until the transaction ends; skips what another relay holds. Materialised, or the
@@ -61,15 +61,16 @@ WHERE EXISTS (
 # outbox_delivery_order for the blocked check, then the message's primary key.
 CLAIM_JOINED = f"""
 WITH due AS MATERIALIZED (
-    SELECT d.id, d.message_id, d.message_time, d.attempts, d.error_class
+    SELECT d.id, d.message_id, d.message_time, d.attempts, d.error_class, d.available_at
     FROM outbox_delivery d
     WHERE d.lane = %s AND d.destination = %s AND d.type = ANY(%b::text[]) AND d.available_at <= now()
       AND {_NOT_BLOCKED}
+      AND d.available_at >= %s
     ORDER BY d.available_at
     LIMIT %s
     FOR UPDATE OF d SKIP LOCKED
 )
-SELECT due.id, due.attempts + 1, due.error_class, {_MESSAGE_COLUMNS}
+SELECT due.id, due.attempts + 1, due.error_class, {_MESSAGE_COLUMNS}, due.available_at
 FROM due JOIN outbox_message m ON m.id = due.message_id AND m.time = due.message_time
 ORDER BY due.id
 """  # noqa: S608
@@ -92,10 +93,11 @@ ORDER BY due.id
 # last column says that the compensation of this command already waits behind it.
 CLAIM_LEASED = f"""
 WITH due AS MATERIALIZED (
-    SELECT d.id
+    SELECT d.id, d.available_at AS was_due_at
     FROM outbox_delivery d
     WHERE d.lane = %s AND d.destination = %s AND d.type = ANY(%b::text[]) AND d.available_at <= now()
       AND {_NOT_BLOCKED}
+      AND d.available_at >= %s
     ORDER BY d.available_at
     LIMIT %s
     FOR UPDATE OF d SKIP LOCKED
@@ -103,14 +105,16 @@ WITH due AS MATERIALIZED (
     UPDATE outbox_delivery d
     SET token = %s, available_at = now() + make_interval(secs => %s), attempts = d.attempts + 1
     FROM due WHERE d.id = due.id
-    RETURNING d.id, d.message_id, d.message_time, d.attempts, d.error_class, d.destination, d.ordering_key, d.lane
+    RETURNING d.id, d.message_id, d.message_time, d.attempts, d.error_class, d.destination, d.ordering_key, d.lane,
+              due.was_due_at
 )
 SELECT c.id, c.attempts, c.error_class, {_MESSAGE_COLUMNS},
        c.lane <> 'compensations' AND EXISTS (
            SELECT FROM outbox_delivery later
            WHERE later.destination = c.destination AND later.ordering_key = c.ordering_key
              AND later.id > c.id AND later.lane = 'compensations'
-       )
+       ),
+       c.was_due_at
 FROM claimed c JOIN outbox_message m ON m.id = c.message_id AND m.time = c.message_time
 ORDER BY c.id
 """  # noqa: S608
