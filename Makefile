@@ -29,7 +29,7 @@ test: .venv/.synced ## run all tests that need nothing but the embedded servers
 	@$(PYTHON) -m pytest
 
 test-faults: .venv/.synced ## kill, cut, flood: every fault of the matrix, the crash sweep, the seeded bugs
-	@$(PYTHON) -m pytest tests/faults
+	@$(PYTHON) -m pytest tests/faults -n 3
 
 check: .venv/.synced ## lint, format, types, import contracts, migrations, security
 	$(PYTHON) -m ruff check .
