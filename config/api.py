@@ -100,6 +100,7 @@ def problem_handler(exception: Exception, context: Mapping[str, Any]) -> Respons
     elif isinstance(exception, PermissionDenied):
         exception = exceptions.PermissionDenied()
     elif is_database_away(exception):
+        _log_database_away(exception)
         return _answer(_database_away(), {"Retry-After": str(RETRY_AFTER_SECONDS)})
     if not isinstance(exception, exceptions.APIException):
         return None
@@ -163,7 +164,7 @@ class ProblemMiddleware:
         """Answer 503 where no view of the API did so already."""
         if not is_database_away(exception):
             return None
-        log.warning("api.database.away", error=type(exception.__cause__ or exception).__name__)
+        _log_database_away(exception)
         return _respond(_database_away(), {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
     def _refuse(self, request: HttpRequest) -> HttpResponse | None:
@@ -343,6 +344,10 @@ def _card_number() -> dict[str, Any]:
         detail=detail,
         errors=[{"pointer": "#", "code": "card_number", "detail": detail}],
     )
+
+
+def _log_database_away(exception: BaseException) -> None:
+    log.warning("api.database.away", error=type(exception.__cause__ or exception).__name__)
 
 
 def _database_away() -> dict[str, Any]:

@@ -16,7 +16,7 @@ KEY = "8e03978e-40d5-43e8-bc93-6894a57f9324"
 
 
 def test_what_was_not_committed_is_not_accepted_and_the_repetition_runs(
-    committed: None, monkeypatch: pytest.MonkeyPatch
+    committed: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     price("MUG", 1250)
     ada = customer()
@@ -36,6 +36,7 @@ def test_what_was_not_committed_is_not_accepted_and_the_repetition_runs(
     connection.close()
 
     assert_problem(cut, 503, "service-unavailable")
+    assert "api.database.away" in caplog.text
     assert (Order.objects.count(), IdempotencyKey.objects.count()) == (0, 0)
     again = ada.post("orders", checkout(("MUG", 1)), key=KEY)
     assert again.status_code == 202
