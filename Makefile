@@ -2,7 +2,7 @@
 # when it is that already.
 
 PYTHON := .venv/bin/python
-PACKAGES := analytics config inventory notifications orders outbox payments sagas shipping simulator
+PACKAGES := analytics config desk inventory notifications orders outbox payments sagas shipping simulator
 # A release of the last days cannot slip in unseen: `make lock` resolves what was public a week ago.
 LOCK_DATE ?= $(shell python3 -c 'import datetime as d; print(d.date.today() - d.timedelta(days=7))')
 LOCK := .venv/bin/uv pip compile pyproject.toml --quiet --universal --generate-hashes --no-annotate \

@@ -151,6 +151,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "django_celery_beat",
     "config",
+    "desk",
     "outbox",
     # In this order a relay serves them: the saga first, for everybody waits for its decisions, onlookers last.
     "sagas",

@@ -85,6 +85,6 @@ UNFOLD: dict[str, Any] = {
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": f"data:image/svg+xml,{FAVICON}"}],
     "SHOW_HISTORY": False,
     "SHOW_BACK_BUTTON": True,
-    "DASHBOARD_CALLBACK": "config.dashboard.figures",
+    "DASHBOARD_CALLBACK": "desk.home.figures",
     "SIDEBAR": {"show_search": False, "navigation": "config.unfold.sidebar"},
 }

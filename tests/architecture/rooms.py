@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ROOMS = frozenset(
     config.name for config in apps.get_app_configs() if Path(config.path).is_relative_to(ROOT / config.name)
 )
-CONTEXTS = ROOMS - {"config", "sagas", "outbox"}
+CONTEXTS = ROOMS - {"config", "desk", "sagas", "outbox"}
 CONTRACTS: tuple[ModuleType, ...] = (
     inventory.contracts,
     orders.contracts,

@@ -70,6 +70,6 @@ def test_every_context_is_closed_but_for_its_contracts(contracts: list[dict[str,
     closed = [c for c in contracts if c["type"] == "protected" and c["protected_modules"] == [context]]
     inside = next(c for c in contracts if c["name"] == "A context has these modules and no other kind")
 
-    assert [set(c["allowed_importers"]) for c in closed] == [{context, "config"}]
+    assert [set(c["allowed_importers"]) for c in closed] == [{context, "config", "desk"}]
     assert [c.get("ignore_imports", []) for c in closed] in ([[]], [[f"** -> {context}.contracts"]])
     assert context in inside["containers"]

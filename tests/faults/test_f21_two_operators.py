@@ -11,8 +11,9 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
+from desk import bulk
 from outbox.models import Message
-from sagas import bulk, services
+from sagas import services
 from sagas.engine import Refused
 from sagas.models import Case, OperatorAction, SagaInstance
 from tests.factories.cases import deliveries_of, is_dead, refused_event, refused_refund

@@ -1,4 +1,4 @@
-"""The operators' desk: cases to settle, the sagas behind them, and the log of what people did."""
+"""The desk's pages of cases: what waits for a person, and what the person can do."""
 
 from __future__ import annotations
 
@@ -16,108 +16,23 @@ from unfold.dataclasses import UnfoldAction
 from unfold.decorators import action
 from unfold.enums import ActionVariant
 
-from outbox.desk import ReadOnlyAdmin, as_json, clock, duration, short
-from sagas import four_eyes
-from sagas.bulk import retry_selected
-from sagas.case_actions import ABANDON, ACTIONS, RESOLVE, RETRY, SKIP, CaseAction
-from sagas.confirmation import confirm, decide
-from sagas.desk import (
+from desk.actions import ABANDON, ACTIONS, RESOLVE, RETRY, SKIP, CaseAction
+from desk.bulk import retry_selected
+from desk.confirmation import confirm, decide
+from desk.filters import OverdueFilter
+from desk.tables import (
     Table,
     actions_table,
     attempts_table,
     case_badge,
-    cases_table,
-    messages_table,
     order_link,
-    result_badge,
     saga_link,
     state_badge,
     steps_table,
 )
-from sagas.filters import NameFilter, OverdueFilter
-from sagas.models import Case, OperatorAction, SagaInstance
-
-
-@admin.register(SagaInstance)
-class SagaAdmin(ReadOnlyAdmin):
-    """Runs of sagas, newest first: their ids grow with time."""
-
-    id_fields = ("id", "key")
-    search_help_text = "Order id or saga id"
-    list_display = ("short_id", "name", "short_order", "state", "reason", "started", "took")
-    list_filter = ("status", NameFilter)
-    ordering = ("-id",)
-    sortable_by = ()
-    fieldsets = (
-        (
-            None,
-            {
-                "fields": (
-                    ("state", "reason"),
-                    ("name", "version"),
-                    ("order", "id"),
-                    ("started", "ended"),
-                    ("took", "deadline"),
-                )
-            },
-        ),
-        ("What its commands are filled from", {"classes": ("collapse",), "fields": ("content",)}),
-    )
-    change_form_outer_after_template = "desk/tables.html"
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        """Show a saga with everything that happened to its order."""
-        saga = self.get_object(request, object_id)
-        return super().change_view(  # type: ignore[no-any-return]
-            request, object_id, form_url, {**(extra_context or {}), "tables": _story(saga) if saga else []}
-        )
-
-    @admin.display(description="saga")
-    def short_id(self, saga: SagaInstance) -> SafeString | str:
-        """The id, short."""
-        return short(saga.pk)
-
-    @admin.display(description="order")
-    def short_order(self, saga: SagaInstance) -> SafeString | str:
-        """The order, short."""
-        return short(saga.key)
-
-    @admin.display(description="order")
-    def order(self, saga: SagaInstance) -> SafeString:
-        """The order; leads to its page."""
-        return order_link(saga.key)
-
-    @admin.display(description="status")
-    def state(self, saga: SagaInstance) -> SafeString:
-        """Where it stands."""
-        return state_badge(saga.status)
-
-    @admin.display(description="started")
-    def started(self, saga: SagaInstance) -> str:
-        """When it began."""
-        return clock(saga.started_at)
-
-    @admin.display(description="ended")
-    def ended(self, saga: SagaInstance) -> str:
-        """When it ended."""
-        return clock(saga.ended_at)
-
-    @admin.display(description="deadline")
-    def deadline(self, saga: SagaInstance) -> str:
-        """When the step in flight is overdue."""
-        return clock(saga.due_at)
-
-    @admin.display(description="took")
-    def took(self, saga: SagaInstance) -> str:
-        """How long it ran, or has run so far."""
-        return duration(saga.started_at, saga.ended_at)
-
-    @admin.display(description="data")
-    def content(self, saga: SagaInstance) -> SafeString:
-        """What its commands are filled from, without what it says about a person."""
-        return as_json(saga.data)
+from outbox.desk import ReadOnlyAdmin, clock, duration, short
+from sagas import four_eyes
+from sagas.models import Case, OperatorAction
 
 
 def _may(name: str) -> Callable[[Any, HttpRequest, Any], bool]:
@@ -320,64 +235,6 @@ class CaseAdmin(ReadOnlyAdmin):
     def closed(self, case: Case) -> str:
         """When it was closed, and how long it took."""
         return f"{clock(case.closed_at)} (after {duration(case.opened_at, case.closed_at)})"
-
-
-@admin.register(OperatorAction)
-class OperatorActionAdmin(ReadOnlyAdmin):
-    """The operator log: who did what, why, and what came of it."""
-
-    id_fields = ("key", "saga_id")
-    search_help_text = "Order id or saga id"
-    list_display = ("done", "operator", "action", "short_order", "reason", "reference", "outcome")
-    ordering = ("-id",)
-    sortable_by = ()
-    fields = (
-        ("done", "operator"),
-        ("action", "outcome", "approved_by"),
-        ("reason", "reference"),
-        ("order", "saga_page"),
-        ("saw",),
-    )
-
-    @admin.display(description="at")
-    def done(self, entry: OperatorAction) -> str:
-        """When."""
-        return clock(entry.at)
-
-    @admin.display(description="result")
-    def outcome(self, entry: OperatorAction) -> SafeString:
-        """What came of it."""
-        return result_badge(entry.result)
-
-    @admin.display(description="order")
-    def short_order(self, entry: OperatorAction) -> SafeString | str:
-        """The order, short."""
-        return short(entry.key)
-
-    @admin.display(description="order")
-    def order(self, entry: OperatorAction) -> SafeString:
-        """The order; leads to its page."""
-        return order_link(entry.key)
-
-    @admin.display(description="saga")
-    def saga_page(self, entry: OperatorAction) -> SafeString | str:
-        """The saga; leads to its page."""
-        return saga_link(entry.saga_id)
-
-    @admin.display(description="state before")
-    def saw(self, entry: OperatorAction) -> SafeString:
-        """The state before the action."""
-        return as_json(entry.seen)
-
-
-def _story(saga: SagaInstance) -> list[Table]:
-    return [
-        steps_table(saga),
-        cases_table(saga.cases.order_by("id")),
-        actions_table(OperatorAction.objects.filter(saga_id=saga.pk).order_by("id")),
-        attempts_table(saga.key),
-        messages_table(saga.key),
-    ]
 
 
 def _background(case: Case) -> list[Table]:

@@ -11,9 +11,9 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
+from desk.actions import ABANDON, ACTIONS, CaseAction, preview
+from desk.tables import state_badge, steps_table
 from sagas import four_eyes, services
-from sagas.case_actions import ABANDON, ACTIONS, CaseAction, preview
-from sagas.desk import state_badge, steps_table
 from sagas.engine import Refused
 from sagas.instances import UnknownDefinition
 from sagas.models import Approval, Case
@@ -83,7 +83,7 @@ def confirm(request: HttpRequest, case: Case, case_action: CaseAction, *, contex
         "case_url": _case_url(case),
         "variant": "danger" if case_action is ABANDON else "primary",
     }
-    return TemplateResponse(request, "sagas/confirm.html", context, status=status)
+    return TemplateResponse(request, "desk/confirm.html", context, status=status)
 
 
 def decide(
@@ -125,7 +125,7 @@ def decide(
         "case_url": _case_url(case),
         "variant": "primary" if is_approval else "danger",
     }
-    return TemplateResponse(request, "sagas/confirm.html", context)
+    return TemplateResponse(request, "desk/confirm.html", context)
 
 
 def _say(request: HttpRequest, case_action: CaseAction, result: str) -> None:

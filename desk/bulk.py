@@ -9,8 +9,8 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from desk.actions import RETRY
 from sagas import services
-from sagas.case_actions import RETRY
 from sagas.engine import Refused
 from sagas.instances import UnknownDefinition
 from sagas.models import Case
