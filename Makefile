@@ -15,6 +15,9 @@ CUSTOMERS ?= 1
 .DEFAULT_GOAL := help
 .PHONY: help demo up test test-faults chaos check bench lock
 export TOPOLOGY FLOW TRANSPORT
+# A shop is a dozen Python processes. Where compiled files are not kept, each compiles all libraries again: three seconds.
+export PYTHONDONTWRITEBYTECODE :=
+export PYTHONPYCACHEPREFIX := $(CURDIR)/var/pycache
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,7 +32,8 @@ test: .venv/.synced ## run all tests that need nothing but the embedded servers
 	@$(PYTHON) -m pytest
 
 test-faults: .venv/.synced ## kill, cut, flood: every fault of the matrix, the crash sweep, the seeded bugs
-	@$(PYTHON) -m pytest tests/faults -n 3
+	@$(PYTHON) -m pytest tests/faults -m "not alone" -n 4
+	@$(PYTHON) -m pytest tests/faults -m alone -n 0
 
 check: .venv/.synced ## lint, format, types, import contracts, migrations, security
 	$(PYTHON) -m ruff check .

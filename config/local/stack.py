@@ -99,14 +99,15 @@ def start_stack(
     tokens = json.loads(_run("-m", "config.local.people", environment=environment | people))
 
     webhook_url = f"{url}/webhooks/payments/simulated" if environment["BANK_WEBHOOK_SECRETS"] else ""
-    supervisor.start(simulator_role(environment, webhook_url=webhook_url))
     behind, network_url = environment, ""
     if has_network:
         network = put_network(environment)
         supervisor.start(_python("network", environment, *network.command))
         wait_for_page(supervisor, name="network", url=f"{network.control_url}/links")
         behind, network_url = dict(network.environment), network.control_url
-    supervisor.start(web_role(behind, port=port), *worker_roles(behind), beat_role(behind))
+    # The bank ends together with the web server, which would wait for the bank's idle connections.
+    simulator = simulator_role(environment, webhook_url=webhook_url)
+    supervisor.start(simulator, web_role(behind, port=port), *worker_roles(behind), beat_role(behind))
     wait_for_page(supervisor, name="simulator", url=f"{environment['OUTSIDE_URL']}/healthz")
     wait_for_page(supervisor, name="web", url=f"{url}/readyz")
     wait_for_workers(supervisor, environment)

@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 
@@ -33,8 +34,8 @@ from tests.shop import Shop
 REPORT = PROJECT / "var" / "takeover.json"
 LIMIT_SECONDS = 10.0
 
-ROUNDS = 4
-HOLDERS = 25
+ROUNDS = 3
+HOLDERS = 34
 # The kills of a round are spread over this time: leases are renewed every few seconds.
 SPREAD_SECONDS = 4.0
 # A process with this little appetite takes two commands, so that every one of them has something to hold.
@@ -78,8 +79,6 @@ def test_f02_the_work_of_a_killed_process_is_taken_over_in_time(
 
 def kill_callers(shop: Shop, chance: random.Random) -> list[float]:
     """Kill relays that wait for the bank, one by one; return how long the claims of each lay idle."""
-    # Letters and webhooks of the round before would take the place of what is to be held.
-    shop.wait_until(lambda: shop.query(_LEFT) == [(0,)], seconds=120)
     shop.control("bank", latency_ms=HELD_UP_MILLISECONDS, webhook_hold=True)
     commands = HOLDERS * HELD_EACH
     with ExitStack() as pause:
@@ -134,14 +133,21 @@ def kill_in_batches(shop: Shop) -> list[float]:
 
 @contextmanager
 def paused(shop: Shop, queue: str) -> Iterator[None]:
-    """Let the shop's own workers of a queue have a rest meanwhile: they are handed no task."""
-    consumer = shop.pids[queue]
-    os.kill(consumer, signal.SIGSTOP)
+    """Let the shop's own workers of a queue have a rest meanwhile: they are handed no task, and look for none."""
+    # What is left of the round before would take the place of what is to be held.
+    shop.wait_until(lambda: shop.query(_LEFT) == [(0,)], seconds=120)
+    consumer = psutil.Process(shop.pids[queue])
+    consumer.suspend()
+    # So long a relay lingers; stopped later, it stops with nothing in its hands.
+    time.sleep(2 * LINGER_SECONDS)
+    workers = [consumer, *consumer.children()]
     try:
-        time.sleep(2 * LINGER_SECONDS)
+        for worker in workers:
+            worker.suspend()
         yield
     finally:
-        os.kill(consumer, signal.SIGCONT)
+        for worker in workers:
+            worker.resume()
 
 
 @contextmanager

@@ -46,9 +46,9 @@ def after_crash(sweep: Sweep, point: Point, side: Side) -> list[Entry]:
 
 
 def calls(passed: list[Entry]) -> list[str]:
-    """Return what the bank was asked, up to the first record of its answer."""
+    """Return what the bank was asked about the charge, up to the first record of its answer."""
     recorded = next(place for place, entry in enumerate(passed) if RECORD in entry.name)
-    return [entry.name for entry in passed[:recorded] if entry.name.startswith("bank ")]
+    return [entry.name for entry in passed[:recorded] if entry.name.startswith("bank ") and entry.role != "sweeps"]
 
 
 def test_f05_killed_when_the_bank_has_charged_the_retry_finds_the_charge(sweep: Sweep) -> None:

@@ -49,6 +49,8 @@ SET due_at = now(),
 WHERE steps -> 'create-shipment' ->> 'status' = 'RUNNING'
 """
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def shop() -> Iterator[Shop]:
