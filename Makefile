@@ -13,7 +13,7 @@ PORT ?= 8000
 CUSTOMERS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-faults chaos check bench lock
+.PHONY: help demo up test test-faults chaos check bench bench-desk screenshots test-browser lock
 export TOPOLOGY FLOW TRANSPORT
 # A shop is a dozen Python processes. Where compiled files are not kept, each compiles all libraries again: three seconds.
 export PYTHONDONTWRITEBYTECODE :=
@@ -35,6 +35,14 @@ test-faults: .venv/.synced ## kill, cut, flood: every fault of the matrix, the c
 	@$(PYTHON) -m pytest tests/faults -m "not alone" -n 4
 	@$(PYTHON) -m pytest tests/faults -m alone -n 0
 
+test-browser: .venv/.synced ## the operators' desk in Chromium, which it installs when it can
+	@$(PYTHON) -m tests.browser.chromium
+	@$(PYTHON) -m pytest tests/browser -n 0
+
+screenshots: .venv/.synced ## take the pictures of the desk anew, into docs/images/desk
+	@$(PYTHON) -m tests.browser.chromium
+	@SCREENSHOTS=docs/images/desk $(PYTHON) -m pytest tests/browser/test_the_story.py -n 0
+
 check: .venv/.synced ## lint, format, types, import contracts, migrations, security
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
@@ -46,6 +54,9 @@ check: .venv/.synced ## lint, format, types, import contracts, migrations, secur
 
 bench: .venv/.synced ## measure orders per second and latency; writes var/bench.json (ORDERS=5000, RATE=20)
 	@exec $(PYTHON) -m bench $(if $(ORDERS),--orders $(ORDERS)) $(if $(RATE),--rate $(RATE))
+
+bench-desk: .venv/.synced ## measure the desk's pages on full tables; writes var/bench-desk.json (CASES=100000, MESSAGES=10000000)
+	@exec $(PYTHON) -m bench.desk $(if $(CASES),--cases $(CASES)) $(if $(MESSAGES),--messages $(MESSAGES))
 
 chaos: .venv/.synced ## orders while everything is killed and cut off, then a verdict; writes var/chaos.json (SECONDS=60, SEED=1)
 	@exec $(PYTHON) -m bench.chaos --with-parent $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))

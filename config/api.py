@@ -153,11 +153,8 @@ class ProblemMiddleware:
         if response.status_code >= 400 and _is_bare(response):
             response = _bare_problem(response.status_code)
         if response.headers.get("Content-Type", "").startswith(_JSON):
-            # What customers order is kept by no cache, and no browser takes an answer for a page.
+            # What customers order is kept by no cache.
             response.headers.setdefault("Cache-Control", "no-store")
-            response.headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-            # Set further inside, and lost with an answer that was replaced here.
-            response.headers.setdefault("X-Frame-Options", settings.X_FRAME_OPTIONS)
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:  # noqa: ARG002

@@ -8,7 +8,10 @@ class CompositionConfig(AppConfig):
 
     name = "config"
     label = "composition"
+    # Above its pages at the desk.
+    verbose_name = "Operation"
 
     def ready(self) -> None:
-        """Make the check of the database's roles known."""
-        from config import trust  # noqa: F401 - it registers itself
+        """Make the checks known: they register themselves."""
+        from config import trust  # noqa: F401
+        from config.second_factor import gate  # noqa: F401

@@ -1,9 +1,10 @@
-"""What the composition root keeps for itself: when the consistency audit looked, and how far."""
+"""What the composition root keeps for itself: how far the consistency audit looked, and who could not sign in."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from axes.models import AccessAttempt
 from django.db import models
 
 
@@ -23,3 +24,13 @@ class AuditRun(models.Model):
 
     def __str__(self) -> str:
         return f"audit at {self.at}: {len(self.findings)} findings"
+
+
+class FailedSignIn(AccessAttempt):  # type: ignore[misc]
+    """A name that was tried with wrong passwords from one address with one browser; django-axes keeps count."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ("view",)
+        permissions = (("unlock_signin", "Can let somebody sign in again"),)
+        verbose_name = "failed sign-in"

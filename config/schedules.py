@@ -29,8 +29,13 @@ SCHEDULES = (
     *_RINGS,
     Schedule("Sweep deadlines", "sagas.tasks.sweep_deadlines", 5, 30, "A missed deadline becomes a decision."),
     Schedule("Remind of overdue cases", "sagas.tasks.remind_overdue_cases", 60, 60, "No case is forgotten."),
+    Schedule(
+        "Lapse requests", "sagas.tasks.lapse_requests", 30, 30, "What nobody approved in time is over, and is told."
+    ),
     Schedule("Measure the outbox", "outbox.tasks.measure", 5, 5, "Gauges, so that a scrape touches no hot table."),
     Schedule("Measure the sagas", "sagas.tasks.measure", 10, 10, "Gauges of live sagas and open cases."),
+    Schedule("Measure the desk", "desk.tasks.measure", 30, 30, "The desk reads a view, and no hot table."),
+    Schedule("Work on bulk runs", "desk.tasks.work_on_bulk_runs", 1, 2, "The rows of bulk runs that are due are done."),
     Schedule(
         "Prune idempotency keys",
         "outbox.tasks.prune_idempotency_keys",

@@ -7,55 +7,24 @@ Every name is listed in docs/reference/settings.md. With no DATABASE_URL or REDI
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import environ
 import structlog
 from django.core.exceptions import ImproperlyConfigured
 
 from config import unfold
+from config.environment import amounts as _amounts
+from config.environment import choice as _choice
+from config.environment import env
+from config.environment import number as _number
+from config.environment import url as _url
 from config.redaction import RedactingFormatter, hide_rows
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.Env()
 
 LOCAL_SECRET_KEY = "local-only-not-a-secret-" + "0" * 32
-
-
-def _choice(name: str, allowed: tuple[str, ...], default: str) -> str:
-    value: str = env.str(name, default)
-    if value not in allowed:
-        raise ImproperlyConfigured(f"{name} is {value!r}; it must be one of: {', '.join(allowed)}")
-    return value
-
-
-def _number(name: str, default: float, *, least: float, most: float) -> float:
-    try:
-        value = float(env.str(name, str(default)))
-    except ValueError as error:
-        raise ImproperlyConfigured(f"{name} must be a number") from error
-    if not least <= value <= most:
-        raise ImproperlyConfigured(f"{name} is {value:g}; it must lie between {least:g} and {most:g}")
-    return value
-
-
-def _amounts(parts: list[str]) -> dict[str, int]:
-    pairs = [part.rpartition("=") for part in parts]
-    amounts = {currency.strip(): amount.strip() for currency, _, amount in pairs}
-    if "" not in amounts or not all(amount.isdecimal() for amount in amounts.values()):
-        raise ImproperlyConfigured("FOUR_EYES_AMOUNT must be an amount in minor units, then CURRENCY=amount for others")
-    return {currency: int(amount) for currency, amount in amounts.items()}
-
-
-def _url(name: str, schemes: tuple[str, ...], default: str | None = None) -> str:
-    value: str = env.str(name, default) if default is not None else env.str(name, "")
-    if not value:
-        raise ImproperlyConfigured(f"{name} is not set; give it as {schemes[0]}://…")
-    if value.split("://", 1)[0] not in schemes or "://" not in value:
-        raise ImproperlyConfigured(f"{name} must begin with one of: {', '.join(s + '://' for s in schemes)}")
-    return value
-
 
 ENVIRONMENT = _choice("ENVIRONMENT", ("local", "production"), "local")
 PRODUCTION = ENVIRONMENT == "production"
@@ -150,6 +119,11 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "django_celery_beat",
+    "csp",
+    "axes",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
     "config",
     "desk",
     "outbox",
@@ -165,14 +139,19 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "config.headers.HeadersMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.api.ProblemMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "config.sessions.SessionLimitsMiddleware",
+    "config.second_factor.gate.SecondFactorMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "config.urls"
@@ -199,8 +178,6 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-SESSION_COOKIE_HTTPONLY = True
-SESSION_COOKIE_SAMESITE = "Lax"
 X_FRAME_OPTIONS = "DENY"
 
 LANGUAGE_CODE = "en-us"
@@ -211,6 +188,37 @@ STATIC_ROOT = BASE_DIR / "static"
 # Served straight from the packages: nothing has to be collected before the first start.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = not PRODUCTION
+
+# --- Doors of the desk -------------------------------------------------------------------------------------------
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+# Five: a person who has mistyped has the sixth from memory. A quarter of an hour: at 20 guesses an hour no password
+# that the validators let pass is found, and who is locked out by his own typing is back before anybody is fetched.
+AXES_FAILURE_LIMIT = int(_number("LOGIN_FAILURES", 5, least=1, most=100))
+AXES_COOLOFF_TIME = timedelta(minutes=_number("LOGIN_LOCKOUT_MINUTES", 15, least=1, most=1_440))
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_CLIENT_IP_CALLABLE = "config.lockout.address_of"
+AXES_LOCKOUT_CALLABLE = "config.lockout.refuse"
+AXES_RESET_ON_SUCCESS = True
+# Else whoever keeps trying keeps a person out for ever.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_USERNAME_FORM_FIELD = "username"
+# Passwords are typed into the wrong field, so no log line repeats what was given for a name.
+AXES_SENSITIVE_PARAMETERS = ["username"]
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
+
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
+
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+# A desk that nobody has touched for half an hour was left open. Ten hours are a shift: the next one signs in by itself.
+SESSION_IDLE_SECONDS = 60 * _number("SESSION_IDLE_MINUTES", 30, least=1, most=1_440)
+SESSION_COOKIE_AGE = int(3_600 * _number("SESSION_HOURS", 10, least=0.1, most=168))
+
+# One-time codes beside the password. Optional suits a laptop; whoever moves money asks for them (saga_bridge.W001).
+DESK_OTP = _choice("DESK_OTP", ("off", "optional", "required"), "optional")
+OTP_TOTP_ISSUER = "saga-bridge"
 
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
 
@@ -272,6 +280,8 @@ CELERY_BEAT_MAX_LOOP_INTERVAL = 1
 
 # --- Outbox and sagas --------------------------------------------------------------------------------------------
 OUTBOX_ROUTING = "config.routing.ROUTING"
+# What takes card numbers out of a text, for whatever is kept of a call to the outside world.
+OUTBOX_STRIKE_OUT = "orders.api.card_numbers.strike_out"
 # One claim takes at most this many messages: past 500 a batch gains little and holds its locks longer.
 RELAY_BATCH = int(_number("RELAY_BATCH", 500, least=1, most=5_000))
 # A claimed message that nobody settles returns after this many seconds; the holder renews it while it works.
@@ -294,6 +304,12 @@ INBOX_RETENTION_DAYS = int(_number("INBOX_RETENTION_DAYS", 90, least=1, most=3_6
 FOUR_EYES_AMOUNT = _amounts(env.list("FOUR_EYES_AMOUNT", default=["100000"]))
 FOUR_EYES_EXPIRES_HOURS = _number("FOUR_EYES_EXPIRES_HOURS", 24, least=0.01, most=720)
 CASE_DUE_HOURS = _number("CASE_DUE_HOURS", 4, least=0.01, most=720)
+# Where the runbooks of failure groups are read, as files NAME.md below it; without it the desk shows its own.
+RUNBOOKS_URL = _url("RUNBOOKS_URL", ("https", "http")) if env.str("RUNBOOKS_URL", "") else ""
+# Where a trace is looked at: an address with {trace_id} in it. Without one the desk shows trace ids as text.
+TRACE_URL = _url("TRACE_URL", ("https", "http")) if env.str("TRACE_URL", "") else ""
+if TRACE_URL and "{trace_id}" not in TRACE_URL:
+    raise ImproperlyConfigured("TRACE_URL must say with {trace_id} where the id of a trace goes")
 ORDER_FLOW = _choice("ORDER_FLOW", ("orchestrated",), "orchestrated")
 SAGA_DEFINITIONS = env.list("SAGA_DEFINITIONS", default=["sagas.definitions"])
 
@@ -365,5 +381,6 @@ LOGGING = {
         "django_celery_beat": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
         "httpcore": {"level": "WARNING"},
+        "axes": {"level": "WARNING"},
     },
 }

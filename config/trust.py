@@ -20,7 +20,7 @@ _OWNED = """
 SELECT c.relname FROM pg_class c
 WHERE c.relname = ANY(%s::text[]) AND pg_has_role(current_user, c.relowner, 'MEMBER')
 """
-APPEND_ONLY = ("outbox_message", "outbox_attempt", "sagas_operatoraction")
+APPEND_ONLY = ("outbox_message", "outbox_attempt", "outbox_gateway_call", "sagas_casenote", "sagas_operatoraction")
 
 
 def owned_tables(*, using: str = "default") -> list[str]:

@@ -41,7 +41,7 @@ class TimelineView(APIView):
         customer_id = request.user.pk
         if customer_id is None or order_of(order_id=order_id, customer_id=customer_id) is None:
             raise Http404
-        return Response(timeline(order_id))
+        return Response(timeline(order_id, is_for_customer=True))
 
 
 def healthz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - Django passes it

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
+from desk.actions.buttons import saga_buttons
 from desk.filters import NameFilter
 from desk.tables import (
     Table,
@@ -19,6 +20,7 @@ from desk.tables import (
     state_badge,
     steps_table,
 )
+from desk.timeline.page import drawn
 from outbox.desk import ReadOnlyAdmin, as_json, clock, duration, short
 from sagas.models import OperatorAction, SagaInstance
 
@@ -48,15 +50,22 @@ class SagaAdmin(ReadOnlyAdmin):
         ),
         ("What its commands are filled from", {"classes": ("collapse",), "fields": ("content",)}),
     )
+    change_form_outer_before_template = "desk/saga_drawn.html"
     change_form_outer_after_template = "desk/tables.html"
+
+    class Media:
+        css: ClassVar = {"all": ("desk/order.css",)}
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """Show a saga with everything that happened to its order."""
+        """Show a saga as a diagram, with what happened around it; the order's page has the whole story."""
         saga = self.get_object(request, object_id)
+        shown = {} if saga is None else {"saga": next(drawn([saga], saga.key)), "tables": _story(saga)}
+        if saga is not None:
+            shown["buttons"] = [*saga_buttons(request.user, saga)]
         return super().change_view(  # type: ignore[no-any-return]
-            request, object_id, form_url, {**(extra_context or {}), "tables": _story(saga) if saga else []}
+            request, object_id, form_url, {**(extra_context or {}), **shown}
         )
 
     @admin.display(description="saga")
@@ -71,7 +80,7 @@ class SagaAdmin(ReadOnlyAdmin):
 
     @admin.display(description="order")
     def order(self, saga: SagaInstance) -> SafeString:
-        """The order; leads to its page."""
+        """The order; leads to its page, which tells all that happened."""
         return order_link(saga.key)
 
     @admin.display(description="status")

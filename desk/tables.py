@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
-from django.urls import NoReverseMatch, reverse
+from django.db.models import Model, QuerySet
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from outbox.admin import DECISIONS, message_link
-from outbox.desk import badge, clock, duration, link, short
+from outbox.desk import badge, clock, duration, link, order_url, short
 from outbox.models import Attempt
 from outbox.selectors import attempts_of, messages_of
 from sagas.models import Case, OperatorAction, SagaInstance
+from sagas.pursuit import DONE, FAILED_AGAIN, OVERTAKEN, REFUSED, REQUESTED, Outcome, outcome_of
 from sagas.selectors import describe
 from sagas.states import SagaStatus, StepStatus
 
+Row = TypeVar("Row", bound=Model)
+
+# More of them on one page tell nothing at a glance.
+MOST_ROWS = 100
 STATES = {
     SagaStatus.RUNNING: "info",
     SagaStatus.COMPENSATING: "warning",
@@ -35,6 +42,7 @@ STATES = {
     StepStatus.PENDING: "",
     StepStatus.SKIPPED: "",
 }
+OUTCOMES = {DONE: "success", REQUESTED: "info", FAILED_AGAIN: "danger", REFUSED: "", OVERTAKEN: ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +82,19 @@ def case_link(case: Case) -> SafeString:
 
 
 def order_link(key: UUID) -> SafeString:
-    """Return a link to an order's page, or, where no order lives, to what was said under the key."""
-    try:
-        url = reverse("admin:orders_order_change", args=[key])
-    except NoReverseMatch:
-        url = reverse("admin:outbox_message_changelist", query={"q": key})
-    return link(url, key)
+    """Return a link to an order's page, which tells all that happened under the key."""
+    return link(order_url(key), key)
 
 
 def steps_table(saga: SagaInstance, *, title: str = "Steps") -> Table:
     """Return the steps of a saga in their order."""
+    return steps_seen_table(describe(saga)["steps"], title=title)
+
+
+def steps_seen_table(steps: Iterable[Mapping[str, Any]], *, title: str) -> Table:
+    """Return steps as somebody saw them, from the plain values that the operator log keeps."""
     rows = []
-    for step in describe(saga)["steps"]:
+    for step in steps:
         started, ended = _moment(step["started_at"]), _moment(step["ended_at"])
         took = duration(started, ended) if started else "-"
         again = f" (attempt {step['generation']})" if step["generation"] > 1 else ""
@@ -104,7 +113,8 @@ def steps_table(saga: SagaInstance, *, title: str = "Steps") -> Table:
 
 
 def messages_table(key: UUID) -> Table:
-    """Return all that was said of an order, in its order."""
+    """Return what was said of an order, in its order; the last of it when it is much."""
+    said, cut = _last(messages_of(ordering_key=key), "-sequence")
     rows = [
         [
             clock(message.time),
@@ -113,13 +123,14 @@ def messages_table(key: UUID) -> Table:
             message.source,
             f"{message.headers['step']} ({message.headers['direction']})" if "step" in message.headers else "-",
         ]
-        for message in messages_of(ordering_key=key)
+        for message in said
     ]
-    return Table("Messages of the order", ["at", "message", "kind", "from", "step"], rows)
+    return Table(f"Messages of the order{cut}", ["at", "message", "kind", "from", "step"], rows)
 
 
 def attempts_table(key: UUID) -> Table:
-    """Return what went wrong on the way."""
+    """Return what went wrong on the way; the last of it when it is much."""
+    tried, cut = _last(attempts_of(ordering_key=key), "-id")
     rows = [
         [
             clock(attempt.at),
@@ -129,12 +140,12 @@ def attempts_table(key: UUID) -> Table:
             badge(attempt.get_decision_display(), DECISIONS[Attempt.Decision(attempt.decision)]),
             f"{attempt.error_class}: {attempt.error}",
         ]
-        for attempt in attempts_of(ordering_key=key)
+        for attempt in tried
     ]
-    return Table("Failed attempts", ["at", "message", "destination", "attempt", "then", "error"], rows)
+    return Table(f"Failed attempts{cut}", ["at", "message", "destination", "attempt", "then", "error"], rows)
 
 
-def cases_table(cases: Iterable[Case]) -> Table:
+def cases_table(cases: Iterable[Case], *, title: str = "Cases") -> Table:
     """Return files on the desk."""
     rows = [
         [
@@ -146,14 +157,24 @@ def cases_table(cases: Iterable[Case]) -> Table:
         ]
         for case in cases
     ]
-    return Table("Cases", ["case", "status", "step", "error", "opened"], rows)
+    return Table(title, ["case", "status", "step", "error", "opened"], rows)
 
 
 def actions_table(actions: Iterable[OperatorAction]) -> Table:
-    """Return what people did."""
+    """Return what people did, with what has come of it by now."""
+    done = list(actions)
+    outcomes = outcome_of(done)
     rows: list[Sequence[Any]] = [
-        [clock(a.at), a.operator, a.action, a.reason, a.reference or "-", a.approved_by or "-", result_badge(a.result)]
-        for a in actions
+        [
+            clock(each.at),
+            each.operator,
+            each.action,
+            each.reason or "-",
+            each.reference or "-",
+            each.approved_by or "-",
+            outcome_badge(outcomes[each.pk]),
+        ]
+        for each in done
     ]
     return Table("What people did", ["at", "who", "action", "reason", "reference", "approved by", "result"], rows)
 
@@ -161,6 +182,19 @@ def actions_table(actions: Iterable[OperatorAction]) -> Table:
 def result_badge(result: str) -> SafeString:
     """Return the badge of what came of an operator's action."""
     return badge(result, "success" if result == "done" else "info")
+
+
+def outcome_badge(outcome: Outcome) -> SafeString:
+    """Return the badge of what has come of an operator's action by now, with the error of one that has failed."""
+    shown = badge(outcome.status, OUTCOMES.get(outcome.status, "info"))
+    return format_html("{} {}", shown, outcome.error) if outcome.error else shown
+
+
+def _last(found: QuerySet[Row], by: str) -> tuple[list[Row], str]:
+    """Return the last rows in their order, no more than a page should show, and what to add to their title."""
+    rows = list(found.order_by(by)[: MOST_ROWS + 1])
+    cut = f": the last {MOST_ROWS}, the order's page has all" if len(rows) > MOST_ROWS else ""
+    return rows[:MOST_ROWS][::-1], cut
 
 
 def _moment(text: str | None) -> datetime | None:

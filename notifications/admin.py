@@ -28,7 +28,7 @@ class EmailAdmin(ReadOnlyAdmin):
 
     @admin.display(description="order")
     def order(self, email: Email) -> SafeString:
-        """Leads to all that was said of the order."""
+        """Leads to all that happened to the order."""
         return story_link(email.order_id)
 
     @admin.display(description="message")

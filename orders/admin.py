@@ -47,9 +47,9 @@ class OrderAdmin(ReadOnlyAdmin):
         """When its status changed last."""
         return clock(order.updated_at)
 
-    @admin.display(description="all that was said of it")
+    @admin.display(description="whole story")
     def story(self, order: Order) -> SafeString:
-        """Leads to the messages of the order."""
+        """Leads to the page that tells all that happened to the order."""
         return story_link(order.pk)
 
     @admin.display(description="status")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -15,8 +15,8 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from outbox.consumers import CONSUMERS
-from outbox.desk import ReadOnlyAdmin, as_json, badge, clock, link, short
-from outbox.models import Attempt, Delivery, Message
+from outbox.desk import ReadOnlyAdmin, as_json, badge, clock, link, order_url, short
+from outbox.models import Attempt, Delivery, GatewayCall, Message
 
 DECISIONS = {
     Attempt.Decision.RETRY: "info",
@@ -26,15 +26,17 @@ DECISIONS = {
 }
 
 
+OUTCOMES = {"ok": "success", "not_found": "", "refused": "warning"}
+
+
 def message_link(message_id: UUID, text: object = "") -> SafeString:
     """Return a link to a message's page."""
     return link(reverse("admin:outbox_message_change", args=[message_id]), text or message_id)
 
 
 def story_link(ordering_key: UUID) -> SafeString:
-    """Return a link to all that was said under a key."""
-    url = reverse("admin:outbox_message_changelist", query={"q": ordering_key})
-    return link(url, short(ordering_key))
+    """Return a link to all that happened under a key."""
+    return link(order_url(ordering_key), short(ordering_key))
 
 
 @admin.register(Message)
@@ -59,6 +61,11 @@ class MessageAdmin(ReadOnlyAdmin):
         ("content",),
     )
 
+    def get_fields(self, request: HttpRequest, obj: Message | None = None) -> Sequence[Any]:
+        """Offer to deliver an event again, to who may."""
+        may_redeliver = obj is not None and obj.kind == "event" and request.user.has_perm("sagas.redeliver_message")
+        return [*self.fields, ("again",)] if may_redeliver else self.fields
+
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Message], search_term: str
     ) -> tuple[QuerySet[Message], bool]:
@@ -78,7 +85,7 @@ class MessageAdmin(ReadOnlyAdmin):
 
     @admin.display(description="order")
     def order(self, message: Message) -> SafeString:
-        """The ordering key; leads to all that was said under it."""
+        """The ordering key; leads to all that happened under it."""
         return story_link(message.ordering_key)
 
     @admin.display(description="step")
@@ -91,6 +98,11 @@ class MessageAdmin(ReadOnlyAdmin):
     def cause(self, message: Message) -> SafeString | str:
         """The message that led to this one."""
         return message_link(message.causation_id) if message.causation_id else "-"
+
+    @admin.display(description="deliver again")
+    def again(self, message: Message) -> SafeString:
+        """Leads to the page that delivers it to a consumer again; by name, since that page lives above."""
+        return link(reverse("desk:message-redeliver", args=[message.pk]), "Deliver it to a consumer again")
 
     @admin.display(description="payload")
     def content(self, message: Message) -> SafeString:
@@ -202,7 +214,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     @admin.display(description="order")
     def order(self, delivery: Delivery) -> SafeString:
-        """The ordering key; leads to all that was said under it."""
+        """The ordering key; leads to all that happened under it."""
         return story_link(delivery.ordering_key)
 
 
@@ -240,6 +252,64 @@ class AttemptAdmin(ReadOnlyAdmin):
         return message_link(attempt.message_id)
 
     @admin.display(description="order")
-    def order(self, attempt: Attempt) -> SafeString | str:
-        """The ordering key."""
-        return short(attempt.ordering_key)
+    def order(self, attempt: Attempt) -> SafeString:
+        """The ordering key; leads to all that happened under it."""
+        return story_link(attempt.ordering_key)
+
+
+@admin.register(GatewayCall)
+class GatewayCallAdmin(ReadOnlyAdmin):
+    """What the outside world was asked and what it said, newest first; card and personal data were never kept."""
+
+    id_fields = ("ordering_key",)
+    search_help_text = "Order id"
+    list_display = ("made", "call", "outcome_badge", "took", "attempt", "order")
+    ordering = ("-id",)
+    sortable_by = ()
+    fields = (
+        ("made", "took"),
+        ("call", "outcome_badge"),
+        ("asked", "status"),
+        ("order", "message"),
+        ("attempt",),
+        ("trace_id",),
+        ("key",),
+        ("error",),
+        ("request",),
+        ("answer",),
+    )
+
+    @admin.display(description="at")
+    def made(self, call: GatewayCall) -> str:
+        """When it began."""
+        return clock(call.started_at)
+
+    @admin.display(description="call")
+    def call(self, call: GatewayCall) -> str:
+        """Whom it asked for what."""
+        return f"{call.gateway} {call.operation}"
+
+    @admin.display(description="asked")
+    def asked(self, call: GatewayCall) -> str:
+        """The request's line."""
+        return f"{call.method} {call.path}"
+
+    @admin.display(description="outcome")
+    def outcome_badge(self, call: GatewayCall) -> SafeString:
+        """What came of it."""
+        return badge(call.outcome.replace("_", " "), OUTCOMES.get(call.outcome, "danger"))
+
+    @admin.display(description="took")
+    def took(self, call: GatewayCall) -> str:
+        """How long it took."""
+        return f"{call.milliseconds}\N{NO-BREAK SPACE}ms"
+
+    @admin.display(description="message")
+    def message(self, call: GatewayCall) -> SafeString | str:
+        """The message that was worked on, where only one was; leads to its page."""
+        return message_link(call.message_id) if call.message_id else "-"
+
+    @admin.display(description="order")
+    def order(self, call: GatewayCall) -> SafeString:
+        """The order; leads to all that happened to it."""
+        return story_link(call.ordering_key)

@@ -155,6 +155,11 @@ def look(*, gateway: str) -> View:
     return view
 
 
+def look_again(*, gateway: str) -> None:
+    """Let the next one who looks learn that a probe is due: the last one had nothing to probe with."""
+    _looked.pop(gateway, None)
+
+
 def succeeded(*, gateway: str, was_probe: bool) -> None:
     """Report an answer, whatever it was: it ends a row of failures, and that of a probe the outage. Never raises."""
     open_for = _run(_SUCCEEDED, gateway, int(was_probe))

@@ -16,11 +16,6 @@ from outbox.metrics import GATEWAY_THROTTLED, THROTTLED
 
 COMPENSATIONS = "compensations"
 
-# Within any second a bucket lets through what it held and what flows in: together the limit, less a reserve. What is
-# let through in one second may arrive in the next, and the reserve is what flows in within a fifth of a second.
-HELD_SHARE = 0.1
-FLOWING_SHARE = 0.75
-
 
 @dataclass(frozen=True, slots=True)
 class Limit:
@@ -38,11 +33,9 @@ class Limit:
     def take(self, wanted: int, *, using: str = "default") -> int:
         """Take the tokens of up to so many messages. Returns for how many, perhaps 0. Safe for any number of workers.
 
-        The bucket holds the cost of at least one message.
+        The bucket holds the cost of at least one message. A limit that an operator has set on it holds at once.
         """
-        capacity = max(float(self.cost), self.per_second * HELD_SHARE)
-        rate = min(self.per_second * FLOWING_SHARE, max(self.per_second - capacity, self.per_second * HELD_SHARE))
-        tokens = self._take(wanted * self.cost, capacity, rate, using)
+        tokens = self._take(wanted * self.cost, using)
         messages, rest = divmod(tokens, self.cost)
         self._give_back(rest, using)
         return messages
@@ -51,9 +44,10 @@ class Limit:
         """Return the tokens of messages that were not there."""
         self._give_back(unused * self.cost, using)
 
-    def _take(self, wanted: int, capacity: float, rate: float, using: str) -> int:
+    def _take(self, wanted: int, using: str) -> int:
+        limit = self.per_second
         with connections[using].cursor() as cursor:
-            cursor.execute(sql.TAKE_TOKENS, [wanted, capacity, rate, self.name, wanted])
+            cursor.execute(sql.TAKE_TOKENS, [wanted, limit, self.cost, limit, self.name, wanted])
             row = cursor.fetchone()
             if row is None:
                 cursor.execute(sql.ADD_BUCKET, [self.name])

@@ -54,10 +54,10 @@ class Claimed:
 
 
 def due(*, lane: str, destinations: Sequence[str], using: str, horizon: Horizon | None = None) -> set[str]:
-    """Return those destinations that have something due in this lane."""
+    """Return those destinations that have something due in this lane and are not paused."""
     horizon = horizon or Horizon()
     with horizon.look_at_all(destinations) as looks, connections[using].cursor() as cursor:
-        cursor.execute(sql.DUE, [lane, list(looks), [look.floor for look in looks.values()]])
+        cursor.execute(sql.DUE, [lane, list(looks), [look.floor for look in looks.values()], lane])
         rows = cursor.fetchall()
         for destination, is_due, now in rows:
             looks[destination].first = None if is_due else now

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import socket
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Sequence
@@ -117,6 +118,11 @@ def operator_name() -> str:
         return f"cli:{pwd.getpwuid(user_id).pw_name}"
     except KeyError:
         return f"cli:{user_id}"
+
+
+def origin_name() -> str:
+    """Return where this command runs, for the operator log: the host."""
+    return socket.gethostname()
 
 
 def _refuse(message: str) -> NoReturn:

@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from outbox.contracts import Envelope, Event, Message
+
+if TYPE_CHECKING:
+    from outbox.ledgers import Entry
 
 
 class DomainError(Exception):
@@ -38,6 +41,9 @@ class HandlerBroke(RuntimeError):
 
 # The error class of deliveries that wait for the end of an outage.
 OUTAGE = "Outage"
+# The error class of deliveries that a person has had made anew, with an edited message or after the attempts had been
+# given up: not "", since the outside world may have heard of their keys and has to be asked first.
+MADE_ANEW = "MadeAnew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,20 @@ class RetryPolicy:
     cap: timedelta = timedelta(seconds=30)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What the outside world says of a command, when it is asked and nothing is changed.
+
+    `has_key` says that it has dealt with the command's key: sent again, it does nothing more. `is_done` says that it
+    was carried out, and not refused. `answer` tells it in words, `entries` is all that its ledger says of the order.
+    """
+
+    has_key: bool
+    is_done: bool
+    answer: str
+    entries: Sequence[Entry] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Joined:
     """Handle a batch inside the relay's own transaction. Returns one outcome per envelope, in order."""
@@ -110,6 +130,7 @@ class Effectful:
     policy: RetryPolicy = field(default_factory=RetryPolicy)
     gateway: str = ""
     calls: int = 1
+    ask: Callable[[Envelope[Any]], Known] | None = None
 
 
 Handler: TypeAlias = Joined | Effectful

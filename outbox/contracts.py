@@ -106,14 +106,25 @@ class Envelope(msgspec.Struct, Generic[M_co], frozen=True, kw_only=True):
     @property
     def step_key(self) -> str:
         """The idempotency key for the outside world: the same for every retry of this step and direction."""
-        key = f"{self.subject}-{self.correlation_id}-{self.step}"
-        return key if self.direction != COMPENSATION else f"{key}-{COMPENSATION}"
+        return step_key(subject=self.subject, saga_id=self.correlation_id, step=self.step, direction=self.direction)
 
     @property
     def action_key(self) -> str:
         """Of a compensation: the `step_key` of the action that it undoes, however often an operator has it sent."""
         step = (self.step or "").partition(GENERATION_MARK)[0]
         return f"{self.subject}-{self.correlation_id}-{step}"
+
+
+def step_key(*, subject: UUID, saga_id: UUID | None, step: str | None, direction: Direction | None) -> str:
+    """Return the idempotency key for the outside world of one step on the wire, in one direction."""
+    key = f"{subject}-{saga_id}-{step}"
+    return key if direction != COMPENSATION else f"{key}-{COMPENSATION}"
+
+
+def trace_of(traceparent: str) -> str:
+    """Return the id of the trace that a `traceparent` names; empty if it names none."""
+    parts = traceparent.split("-")
+    return parts[1] if len(parts) == 4 else ""
 
 
 def encode(message: Message) -> bytes:

@@ -9,18 +9,19 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from django.contrib import messages
+from django.contrib.admin import ShowFacets
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.paginator import InfinitePaginator
 
-# What a payload says about a person and not about the order.
-PERSONAL = frozenset({"address", "shipping_address", "payment_method", "email"})
-REDACTED = "•••"
+from outbox.redaction import redacted
+
 _WRAPPED = "white-space: pre-wrap; overflow-wrap: anywhere"
 
 
@@ -33,6 +34,8 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
     id_fields: ClassVar[tuple[str, ...]] = ()
     paginator = InfinitePaginator
     show_full_result_count = False
+    # Numbers beside the choices of a filter would be a count of the whole table for each.
+    show_facets = ShowFacets.NEVER
     list_per_page = 50
     list_fullwidth = True
 
@@ -88,6 +91,14 @@ def link(url: str, text: object) -> SafeString:
     )
 
 
+def order_url(order_id: UUID) -> str:
+    """Return the address of an order's page, which tells all that happened under this key.
+
+    By name: the page looks over all rooms, and lives above them.
+    """
+    return reverse("desk:order", args=[order_id])
+
+
 def short(value: UUID | None) -> SafeString | str:
     """Return an id short enough for a column; the whole one shows on hover."""
     if value is None:
@@ -118,15 +129,6 @@ def duration(start: datetime | None, end: datetime | None) -> str:
     if days:
         return f"{days} d {hours} h"
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
-def redacted(value: Any) -> Any:
-    """Return a payload with what it says about a person struck out."""
-    if isinstance(value, dict):
-        return {key: REDACTED if key in PERSONAL and item else redacted(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [redacted(item) for item in value]
-    return value
 
 
 def as_json(value: Any) -> SafeString:

@@ -17,6 +17,7 @@ import structlog
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connections, transaction
 
+from outbox import calls
 from outbox.claims import Claimed, claim_leased, renew, still_held
 from outbox.consumers import OUTAGE, Consumer, Effectful, HandlerBroke, Outcome, TransientError, Wait
 from outbox.contracts import Message
@@ -56,7 +57,9 @@ class EffectPump:
         self._using = using
         self._horizon = horizon
         self._pool = ThreadPoolExecutor(settings.EFFECTS_CONCURRENCY, thread_name_prefix="effect")
-        self._in_flight: dict[Future[tuple[list[Any], float]], tuple[Consumer, list[Claimed]]] = {}
+        self._in_flight: dict[Future[tuple[list[Any], list[calls.Made], float]], tuple[Consumer, list[Claimed]]] = {}
+        # Calls of the outside world that are not written down yet: they go with the next outcome that is recorded.
+        self._made: list[calls.Made] = []
         self._renewed_at = time.monotonic()
         self._pace = AHEAD_SECONDS
 
@@ -118,11 +121,13 @@ class EffectPump:
         for future in done:
             consumer, chunk = self._in_flight.pop(future)
             consumers[consumer.name] = consumer
-            answers, took = future.result()
+            answers, made, took = future.result()
+            self._made += made
             self._pace += (max(took / len(chunk), 1e-5) - self._pace) / PACE_MEMORY
             finished[consumer.name] += zip(chunk, answers, strict=True)
         for name, group in finished.items():
-            _record_or_bisect(consumers[name], sorted(group, key=lambda pair: pair[0].delivery_id), self._using)
+            in_order = sorted(group, key=lambda pair: pair[0].delivery_id)
+            _record_or_bisect(consumers[name], in_order, self._made, self._using)
         self._renew()
         return len(done)
 
@@ -133,6 +138,8 @@ class EffectPump:
                 self.collect(seconds=settings.RELAY_LEASE_SECONDS / 4)
         finally:
             self._pool.shutdown(wait=False, cancel_futures=True)
+            if self._made:
+                log.warning("outbox.calls.lost", calls=len(self._made))
 
     def _renew(self) -> None:
         if self._in_flight and time.monotonic() - self._renewed_at > settings.RELAY_LEASE_SECONDS / 3:
@@ -155,11 +162,12 @@ def _is_spent(consumer: Consumer, claimed: Claimed) -> bool:
     return claimed.attempt > _handler(consumer, claimed).policy.attempts + LOST_TRIES
 
 
-def _call(handler: Effectful, chunk: Sequence[Claimed]) -> tuple[list[Any], float]:
-    """Return an answer or an exception for each message of the chunk, and the seconds it took."""
+def _call(handler: Effectful, chunk: Sequence[Claimed]) -> tuple[list[Any], list[calls.Made], float]:
+    """Return an answer or an exception for each message of the chunk, the calls that were made, and the seconds."""
     began = time.monotonic()
-    answers = _ask(handler, chunk)
-    return answers, time.monotonic() - began
+    with calls.listening() as heard:
+        answers = _ask(handler, chunk)
+    return answers, calls.attribute(calls=heard, chunk=chunk), time.monotonic() - began
 
 
 def _ask(handler: Effectful, chunk: Sequence[Claimed]) -> list[Any]:
@@ -181,9 +189,11 @@ def _ask(handler: Effectful, chunk: Sequence[Claimed]) -> list[Any]:
         connections.close_all()
 
 
-def _record_or_bisect(consumer: Consumer, finished: Sequence[tuple[Claimed, Any]], using: str) -> None:
+def _record_or_bisect(
+    consumer: Consumer, finished: Sequence[tuple[Claimed, Any]], made: list[calls.Made], using: str
+) -> None:
     try:
-        _record_while_held(consumer, finished, using)
+        _record_while_held(consumer, finished, made, using)
     except Exception as error:
         if is_passing(error):
             # Not recorded, so the lease runs out and the message is looked up by its key and tried again.
@@ -191,17 +201,21 @@ def _record_or_bisect(consumer: Consumer, finished: Sequence[tuple[Claimed, Any]
             return
         if len(finished) > 1:
             middle = len(finished) // 2
-            _record_or_bisect(consumer, finished[:middle], using)
-            _record_or_bisect(consumer, finished[middle:], using)
+            _record_or_bisect(consumer, finished[:middle], made, using)
+            _record_or_bisect(consumer, finished[middle:], made, using)
             return
         log.warning("outbox.message.failed", destination=consumer.name, error=repr(error), exc_info=error)
         with transaction.atomic(using=using):
             held = still_held(claimed=[claimed for claimed, _ in finished], using=using)
             broken = [(c, Failure.of(error)) for c, _ in finished if c.delivery_id in held]
             settle(consumer=consumer, outcomes=broken, skipped=(), using=using)
+            calls.write(made=made, using=using)
+        made.clear()
 
 
-def _record_while_held(consumer: Consumer, finished: Sequence[tuple[Claimed, Any]], using: str) -> None:
+def _record_while_held(
+    consumer: Consumer, finished: Sequence[tuple[Claimed, Any]], made: list[calls.Made], using: str
+) -> None:
     """Record in one transaction. What passes is tried again as long as the leases last: an answer is worth waiting for.
 
     So neither a lost deadlock nor a database that restarts costs a message one of its attempts.
@@ -210,7 +224,9 @@ def _record_while_held(consumer: Consumer, finished: Sequence[tuple[Claimed, Any
     while True:
         try:
             with transaction.atomic(using=using):
-                return _record(consumer, finished, using)
+                _record(consumer, finished, using)
+                calls.write(made=made, using=using)
+            return made.clear()
         except Exception as error:
             if not is_passing(error) or time.monotonic() + AGAIN_SECONDS > held_until:
                 raise

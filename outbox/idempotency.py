@@ -20,6 +20,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import connections, models, transaction
@@ -230,6 +231,15 @@ def _kept(request: KeyedRequest, using: str) -> Answer | None:
     if is_expired:
         raise KeyExpired(location=location)
     return Answer(status=status, body=bytes(body), content_type=content_type, location=location, is_replayed=True)
+
+
+def keys_of(*, customer_id: int, order_id: UUID, using: str = "default") -> models.QuerySet[IdempotencyKey]:
+    """Return the keys of the requests that made this order: one, unless it was made by hand.
+
+    Index: outbox_idempotencykey_scope, whose rows of one customer are read.
+    """
+    keys = IdempotencyKey.objects.using(using).filter(customer_id=customer_id, location__endswith=f"/{order_id}")
+    return keys.defer("body", "fingerprint").order_by("id")
 
 
 def _keep(request: KeyedRequest, answer: Answer, using: str) -> None:

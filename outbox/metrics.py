@@ -15,6 +15,12 @@ OLDEST_XMIN = Gauge(
     multiprocess_mode="mostrecent",
 )
 DELIVERED = Counter("outbox_delivered_total", "Deliveries by outcome", ["destination", "outcome"])
+PAUSED = Gauge(
+    "outbox_paused",
+    "Whether a person has paused a destination, or its compensations",
+    ["destination"],
+    multiprocess_mode="mostrecent",
+)
 DEAD = Counter("outbox_dead_total", "Deliveries whose attempts are spent")
 DUPLICATES = Counter("inbox_duplicates_total", "Messages that a consumer had handled already")
 FENCED = Counter("outbox_fenced_total", "Outcomes refused because the lease had passed to another relay")

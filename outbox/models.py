@@ -1,7 +1,8 @@
 """The tables of reliable messaging, one set per database, so that a context with its own database stays atomic.
 
 `Message` says what was said, for ever; `Delivery` what is still to be handed to one destination; `InboxEntry` and
-`BarrierEntry` what was already handled; `Attempt` what went wrong on the way.
+`BarrierEntry` what was already handled; `Attempt` what went wrong on the way; `GatewayCall` what the outside world was
+asked and said.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ __all__ = [
     "Attempt",
     "BarrierEntry",
     "Delivery",
+    "GatewayCall",
     "IdempotencyKey",
     "InboxEntry",
     "Lane",
     "Message",
+    "Pause",
     "TokenBucket",
 ]
 
@@ -128,6 +131,43 @@ class Attempt(models.Model):
         return f"{self.type} → {self.destination} #{self.attempt}: {self.error_class}"
 
 
+class GatewayCall(models.Model):
+    """One call of the outside world as it went: append-only, partitioned by day and pruned like the log.
+
+    `request` and `answer` are JSON where they can be read, without card and personal data. `status` is empty when
+    there was no answer; `error` says why. The table is made by hand, since Django knows no partitions; there its
+    primary key is (id, started_at).
+    """
+
+    id = models.BigIntegerField(primary_key=True)
+    started_at = models.DateTimeField()
+    milliseconds = models.IntegerField()
+    gateway = models.TextField()
+    operation = models.TextField()
+    method = models.TextField()
+    path = models.TextField()
+    key = models.TextField()
+    request = models.TextField()
+    status = models.SmallIntegerField(null=True)
+    answer = models.TextField()
+    outcome = models.TextField()
+    error = models.TextField()
+    ordering_key = models.UUIDField(help_text="The order id.")
+    message_id = models.UUIDField(null=True)
+    attempt = models.SmallIntegerField()
+    trace_id = models.TextField()
+
+    class Meta:
+        managed = False
+        db_table = "outbox_gateway_call"
+        ordering = ("-id",)
+        # What the outside world was asked and said is the heart of an order's evidence.
+        permissions = (("export_evidence", "Can download the evidence of an order"),)
+
+    def __str__(self) -> str:
+        return f"{self.gateway} {self.operation} {self.pk}"
+
+
 class InboxEntry(models.Model):
     """An event that a consumer has handled: the second delivery of it does nothing."""
 
@@ -168,11 +208,36 @@ class BarrierEntry(models.Model):
 
 
 class TokenBucket(models.Model):
-    """A limit shared by all workers: one row, so that two disjoint snapshots cannot overspend it."""
+    """A limit shared by all workers: one row, so that two disjoint snapshots cannot overspend it.
+
+    `per_second` is an operator's, in the place of the setting's; empty while the setting's holds.
+    """
 
     name = models.TextField(primary_key=True)
     tokens = models.FloatField()
     refilled_at = models.DateTimeField(db_default=Now())
+    per_second = models.IntegerField(null=True)
+    changed_by = models.TextField(blank=True, db_default="")
+    changed_at = models.DateTimeField(null=True)
+    reason = models.TextField(blank=True, db_default="")
 
     def __str__(self) -> str:
         return self.name
+
+
+class Pause(models.Model):
+    """A destination that a person has stopped: what is said to it waits, whole and in order, until it is resumed.
+
+    The last pause of each destination, also once it is over: what has been due since before `resumed_at` was not
+    forgotten by anybody.
+    """
+
+    destination = models.TextField(primary_key=True)
+    compensations_only = models.BooleanField(default=False)
+    paused_at = models.DateTimeField(db_default=Now())
+    paused_by = models.TextField()
+    reason = models.TextField()
+    resumed_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.destination

@@ -73,8 +73,11 @@ class _Held:
 
 
 def fingerprint(*, destination: str, wire_type: str, error_class: str, error: str) -> str:
-    """Return a short hash that is the same for the same kind of failure, whatever the ids and numbers in it."""
-    shape = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}|0x[0-9a-f]+|\d+", "#", error.splitlines()[0] if error else "")
+    """Return a short hash that is the same for the same kind of failure, whatever the ids and numbers in it.
+
+    Any word with a digit counts as an id: `ch_3Px9`, `A7`, `1250EUR`.
+    """
+    shape = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}|\w*\d\w*", "#", error.splitlines()[0] if error else "")
     return hashlib.sha256(f"{destination}|{wire_type}|{error_class}|{shape}".encode()).hexdigest()[:12]
 
 

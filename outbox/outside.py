@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -18,7 +19,7 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
-from outbox import breaker, crash_points
+from outbox import breaker, calls, crash_points
 from outbox.consumers import TransientError
 from outbox.metrics import GATEWAY_REQUESTS, GATEWAY_SECONDS
 from outbox.transactions import assert_no_transaction
@@ -62,10 +63,13 @@ class HttpService:
         path: str,
         answer_type: type[AnswerType],
         key: str | None = None,
+        about: str = "",
         body: Any = None,
         minds_breaker: bool = True,
     ) -> tuple[int, AnswerType]:
         """Make one request, named by an Idempotency-Key if there is one, and return status and answer.
+
+        `about` is the key of an earlier request that this one asks about, or undoes; for the record (`outbox.calls`).
 
         While the service is away (see `outbox.breaker`) no request is made, but for a probe now and then. With
         `minds_breaker` False it is made all the same and says nothing about the service: for reports, which another
@@ -77,7 +81,9 @@ class HttpService:
         """
         assert_no_transaction()
         line = self._pass_breaker(operation) if minds_breaker else None
-        outcome = "unavailable"
+        outcome, fault = "unavailable", ""
+        response: httpx.Response | None = None
+        began = time.monotonic()
         with GATEWAY_SECONDS.labels(self.name, operation).time():
             try:
                 headers = {} if key is None else {"Idempotency-Key": key}
@@ -88,16 +94,30 @@ class HttpService:
                 )
                 outcome = _name_outcome(response.status_code)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                raise self._away(NothingDone, f"the {self.name} cannot be reached: {error}", line) from error
+                fault = f"the {self.name} cannot be reached: {error}"
+                raise self._away(NothingDone, fault, line) from error
             except httpx.TimeoutException as error:
                 outcome = "timeout"
-                text = f"no answer from the {self.name} within {self._timeout_seconds:g} s"
-                raise self._away(TransientError, text, line) from error
+                fault = f"no answer from the {self.name} within {self._timeout_seconds:g} s"
+                raise self._away(TransientError, fault, line) from error
             except httpx.TransportError as error:
-                text = f"the connection to the {self.name} broke: {error}"
-                raise self._away(TransientError, text, line) from error
+                fault = f"the connection to the {self.name} broke: {error}"
+                raise self._away(TransientError, fault, line) from error
             finally:
                 GATEWAY_REQUESTS.labels(self.name, operation, outcome).inc()
+                calls.note(
+                    gateway=self.name,
+                    operation=operation,
+                    method=method,
+                    path=path,
+                    key=key or about,
+                    body=body,
+                    status=response.status_code if response else None,
+                    content=response.content if response else b"",
+                    outcome=outcome,
+                    error=fault,
+                    began=began,
+                )
         if outcome == "unavailable":
             kind = NothingDone if response.status_code in _NOTHING_DONE else TransientError
             text = f"the {self.name} answered {response.status_code}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import connections, transaction
@@ -21,53 +22,73 @@ class ReplayRefused(ValueError):
     """A replay that cannot be done; the text says why."""
 
 
-def redrive(*, message_ids: Collection[UUID], destination: str | None = None, using: str = "default") -> set[UUID]:
+# Deliveries of some messages: of one order (index: outbox_delivery_order) and to one destination, if these are given.
+_CHOSEN = """
+message_id = ANY(%s) AND (%s::uuid IS NULL OR ordering_key = %s::uuid)
+AND (%s::text IS NULL OR destination = %s::text)
+"""
+
+
+def redrive(
+    *,
+    message_ids: Collection[UUID],
+    ordering_key: UUID | None = None,
+    destination: str | None = None,
+    using: str = "default",
+) -> set[UUID]:
     """Give dead deliveries of these messages fresh attempts, now. Returns the messages that have any delivery.
 
-    With a destination, only deliveries to it. A message that is not returned has nothing left to send again. Safe
-    to call twice. The caller's transaction.
+    With an ordering key or a destination, only deliveries of it. A message that is not returned has nothing left to
+    send again. Safe to call twice. The caller's transaction.
     """
     require_transaction(using)
-    chosen = [list(message_ids), destination, destination]
+    chosen = _choice(message_ids, ordering_key, destination)
     with connections[using].cursor() as cursor:
         cursor.execute(
-            """
+            f"""
             UPDATE outbox_delivery
             SET attempts = 0, dead_at = NULL, token = NULL, available_at = now()
-            WHERE message_id = ANY(%s) AND (%s::text IS NULL OR destination = %s::text) AND dead_at IS NOT NULL
+            WHERE {_CHOSEN} AND dead_at IS NOT NULL
             RETURNING lane
-            """,
+            """,  # noqa: S608 - a constant
             chosen,
         )
         lanes = {row[0] for row in cursor.fetchall()}
-        cursor.execute(
-            """
-            SELECT message_id FROM outbox_delivery
-            WHERE message_id = ANY(%s) AND (%s::text IS NULL OR destination = %s::text)
-            """,
-            chosen,
-        )
+        cursor.execute(f"SELECT message_id FROM outbox_delivery WHERE {_CHOSEN}", chosen)  # noqa: S608 - a constant
         present = {row[0] for row in cursor.fetchall()}
     if lanes:
         on_commit(lambda: doorbell.ring(lanes), using)
     return present
 
 
-def discard(*, message_ids: Collection[UUID], destination: str | None = None, using: str = "default") -> int:
+def discard(
+    *,
+    message_ids: Collection[UUID],
+    ordering_key: UUID | None = None,
+    destination: str | None = None,
+    using: str = "default",
+) -> int:
     """Delete dead deliveries of these messages: a person has decided. The log keeps message and attempts.
 
-    With a destination, only deliveries to it. Returns how many. The caller's transaction.
+    With an ordering key or a destination, only deliveries of it. Returns how many. The caller's transaction.
     """
     require_transaction(using)
+    chosen = _choice(message_ids, ordering_key, destination)
     with connections[using].cursor() as cursor:
-        cursor.execute(
-            """
-            DELETE FROM outbox_delivery
-            WHERE message_id = ANY(%s) AND (%s::text IS NULL OR destination = %s::text) AND dead_at IS NOT NULL
-            """,
-            [list(message_ids), destination, destination],
-        )
+        cursor.execute(f"DELETE FROM outbox_delivery WHERE {_CHOSEN} AND dead_at IS NOT NULL", chosen)  # noqa: S608
         return int(cursor.rowcount)
+
+
+def _choice(message_ids: Collection[UUID], ordering_key: UUID | None, destination: str | None) -> list[Any]:
+    return [list(message_ids), ordering_key, ordering_key, destination, destination]
+
+
+def require_replayable(*, consumer: str, since: datetime | None, ordering_key: UUID | None) -> None:
+    """Raise `ReplayRefused` for an unknown consumer or a missing bound."""
+    if consumer not in CONSUMERS:
+        raise ReplayRefused(f"no consumer is named {consumer!r}; there are: {', '.join(c.name for c in CONSUMERS)}")
+    if (since is None) == (ordering_key is None):
+        raise ReplayRefused("give either a time to replay from or one order, not both and not neither")
 
 
 def replay(
@@ -76,12 +97,9 @@ def replay(
     """Deliver logged events to a consumer again, in order. Returns how many deliveries were added.
 
     What the consumer has handled stays handled: its inbox lets only the missing ones through. Commands are never
-    replayed; a saga decides about them. Raises `ReplayRefused` for an unknown consumer or a missing bound.
+    replayed; a saga decides about them. Raises `ReplayRefused` as `require_replayable` does.
     """
-    if consumer not in CONSUMERS:
-        raise ReplayRefused(f"no consumer is named {consumer!r}; there are: {', '.join(c.name for c in CONSUMERS)}")
-    if (since is None) == (ordering_key is None):
-        raise ReplayRefused("give either a time to replay from or one order, not both and not neither")
+    require_replayable(consumer=consumer, since=since, ordering_key=ordering_key)
     wanted = [
         (
             wire_type,

@@ -136,7 +136,7 @@ def _deliver_joined(source: _Source, lane: str, using: str, watch: doorbell.Watc
 def _claim_effectful(
     source: _Source, line: _Line, lane: str, pump: EffectPump, using: str, watch: doorbell.Watch
 ) -> int:
-    wanted = pump.room
+    wanted, view = pump.room, breaker.CLOSED
     if line.gateway:
         view = breaker.look(gateway=line.gateway)
         if view.refuses:
@@ -157,10 +157,14 @@ def _claim_effectful(
         # What was allowed now must be called now, not when its turn comes: it would meet what is allowed then.
         wanted = min(wanted, pump.idle)
     allowed = _allow(limits, wanted, source, using, watch) if wanted else 0
-    if not allowed:
-        return 0
-    claimed = pump.claim(consumer=source.consumer, lane=lane, types=line.types, limit=allowed)
-    return _account(lane, limits, allowed, claimed, using)
+    claimed = 0
+    if allowed:
+        claimed = pump.claim(consumer=source.consumer, lane=lane, types=line.types, limit=allowed)
+        _account(lane, limits, allowed, claimed, using)
+    if view.may_probe and not claimed:
+        # Nobody probes by this line; another one of the same gateway may have what it takes.
+        breaker.look_again(gateway=line.gateway)
+    return claimed
 
 
 def _limits(lane: str, line: _Line | None = None) -> list[bucket.Limit]:

@@ -24,14 +24,14 @@ DAYS_AHEAD = 14
 PRUNE_BATCH = 10_000
 # While we wait for the lock on the log, whoever publishes waits behind us; the next run comes within the hour.
 LOCK_PATIENCE = "250ms"
-PARTITION_PREFIX = "outbox_message_"
+# Partitioned by day: the table, and what makes one of its partitions.
+LOGS = {"outbox_message": "outbox_create_partition", "outbox_gateway_call": "outbox_create_call_partition"}
 
 
 def create_partitions(*, using: str = "default", days: int = DAYS_AHEAD) -> None:
-    """Make the message partitions of today and the coming days. Safe to call at any time."""
-    _change_log(
-        "SELECT outbox_create_partition(CURRENT_DATE + n) FROM generate_series(0, %s) AS n", [days], using=using
-    )
+    """Make the partitions of today and the coming days. Safe to call at any time."""
+    for maker in LOGS.values():
+        _change_log(f"SELECT {maker}(CURRENT_DATE + n) FROM generate_series(0, %s) AS n", [days], using=using)  # noqa: S608
 
 
 def drop_expired(*, using: str = "default", today: date | None = None) -> list[str]:
@@ -92,10 +92,11 @@ def _change_log(statement: str, parameters: Sequence[int] = (), *, using: str) -
 
 def _partitions(cursor: Any) -> list[tuple[str, date]]:
     cursor.execute(
-        "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
-        "WHERE i.inhparent = 'outbox_message'::regclass AND c.relname ~ '^outbox_message_[0-9]{8}$' ORDER BY 1"
+        "SELECT c.relname, right(c.relname, 8) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
+        "WHERE i.inhparent = ANY(%s::regclass[]) AND c.relname ~ '_[0-9]{8}$' ORDER BY i.inhparent, 1",
+        [list(LOGS)],
     )
     return [
-        (name, datetime.strptime(name.removeprefix(PARTITION_PREFIX), "%Y%m%d").date())  # noqa: DTZ007 - a day
-        for (name,) in cursor.fetchall()
+        (name, datetime.strptime(day, "%Y%m%d").date())  # noqa: DTZ007 - a day
+        for name, day in cursor.fetchall()
     ]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from django.db import connections
 from django.db.models import QuerySet
 
-from outbox import breaker, metrics
+from outbox import breaker, metrics, pausing
 from outbox.consumers import CONSUMERS, OUTAGE
-from outbox.models import Attempt, Delivery, Message
+from outbox.models import Attempt, Delivery, InboxEntry, Lane, Message
 
 # Above this many rows an exact count costs more than it tells.
 COUNT_LIMIT = 100_000
@@ -63,10 +64,23 @@ def blocked_keys(*, using: str = "default") -> int:
         return int(cursor.fetchone()[0])
 
 
-def pending(message_ids: Collection[UUID], *, using: str = "default") -> set[UUID]:
-    """Return those messages that still have a delivery to make."""
+def pending(message_ids: Collection[UUID], *, ordering_key: UUID | None = None, using: str = "default") -> set[UUID]:
+    """Return those messages that still have a delivery to make; with their ordering key it is found by an index."""
     rows = Delivery.objects.using(using).filter(message_id__in=message_ids)
+    rows = rows.filter(ordering_key=ordering_key) if ordering_key is not None else rows
     return set(rows.values_list("message_id", flat=True))
+
+
+def handled_at(*, pairs: Collection[tuple[str, UUID]], using: str = "default") -> dict[tuple[str, UUID], datetime]:
+    """Return when each of these events was handled, by consumer and message id; what is missing was not, or long ago.
+
+    Consumers whose own rows answer for what they have handled, and commands of a saga, have no such entries.
+    """
+    if not pairs:
+        return {}
+    consumers, messages = {name for name, _ in pairs}, {message_id for _, message_id in pairs}
+    found = InboxEntry.objects.using(using).filter(consumer__in=consumers, message_id__in=messages)
+    return {(name, message_id): at for name, message_id, at in found.values_list("consumer", "message_id", "at")}
 
 
 def messages_of(*, ordering_key: UUID, using: str = "default") -> QuerySet[Message]:
@@ -86,7 +100,7 @@ def last_commands(
 def held_up_by_outage(*, ordering_keys: Collection[UUID], using: str = "default") -> set[UUID]:
     """Return the messages under these keys that wait for the end of an outage, or are being called right now.
 
-    So does what waits behind such a one, for the same destination.
+    So does what waits behind such a one, for the same destination. A pause that a person has made is such an outage.
     """
     with connections[using].cursor() as cursor:
         cursor.execute(
@@ -96,11 +110,30 @@ def held_up_by_outage(*, ordering_keys: Collection[UUID], using: str = "default"
                 SELECT FROM outbox_delivery head
                 WHERE head.ordering_key = d.ordering_key AND head.destination = d.destination AND head.id <= d.id
                   AND head.dead_at IS NULL
-                  AND (head.error_class = %s OR (head.token IS NOT NULL AND head.available_at > now())))
+                  AND (head.error_class = %s OR (head.token IS NOT NULL AND head.available_at > now())
+                       OR EXISTS (SELECT FROM outbox_pause p
+                                  WHERE p.destination = head.destination AND p.resumed_at IS NULL
+                                    AND (NOT p.compensations_only OR head.lane = 'compensations'))))
             """,
             [list(ordering_keys), OUTAGE],
         )
         return {row[0] for row in cursor.fetchall()}
+
+
+def waiting_for(*, destination: str, most: int, using: str = "default") -> int:
+    """Return how many messages wait for a destination or are in flight to it, without dead ones; up to `most` + 1."""
+    waiting = Delivery.objects.using(using).filter(destination=destination, lane__in=Lane.values, dead_at__isnull=True)
+    return waiting[: most + 1].count()
+
+
+def unheard(*, ordering_keys: Collection[UUID], destination: str, using: str = "default") -> set[UUID]:
+    """Return those keys of which something waits for this destination because a person has paused it."""
+    if not any(one.destination == destination and not one.compensations_only for one in pausing.pauses(using=using)):
+        return set()
+    waiting = Delivery.objects.using(using).filter(
+        ordering_key__in=ordering_keys, destination=destination, dead_at__isnull=True
+    )
+    return set(waiting.values_list("ordering_key", flat=True))
 
 
 def attempts_of(*, ordering_key: UUID, using: str = "default") -> QuerySet[Attempt]:
@@ -117,6 +150,9 @@ def refresh_gauges(*, using: str = "default") -> None:
         waiting[row.destination] = waiting.get(row.destination, 0) + row.waiting + row.in_flight
     for destination, count in waiting.items():
         metrics.PENDING.labels(destination).set(count)
+    paused = {pause.destination for pause in pausing.pauses(using=using)}
+    for consumer in CONSUMERS:
+        metrics.PAUSED.labels(consumer.name).set(consumer.name in paused)
     metrics.OLDEST_PENDING.set(max((row.oldest_seconds for row in rows), default=0))
     metrics.BLOCKED_KEYS.set(blocked_keys(using=using))
     breaker.refresh_gauges()

@@ -5,6 +5,11 @@ All are set-based: a batch of one and a batch of five hundred cost the same numb
 
 from outbox.contracts import MessageDeadLettered
 
+# Within any second a bucket lets through what it held and what flows in: together the limit, less a reserve. What is
+# let through in one second may arrive in the next, and the reserve is what flows in within a fifth of a second.
+HELD_SHARE = 0.1
+FLOWING_SHARE = 0.75
+
 # An earlier delivery of the same key to the same destination goes first. A dead event still blocks its key, so that
 # order survives a dead letter; a dead command does not, since its saga decides what comes next. The notice of a dead
 # letter overtakes, for the one it tells of may be what blocks it. A scalar subquery
@@ -46,7 +51,8 @@ FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::uuid
     AS u(message_id, destination, lane, kind, type, ordering_key)
 """
 
-# Which of these destinations have something due in this lane, from their floors on? Index: outbox_delivery_due.
+# Which of these destinations have something due in this lane, from their floors on? Of one that a person has paused
+# there is no answer: the rows of `outbox_pause` are a handful. Index: outbox_delivery_due.
 DUE = """
 SELECT wanted.destination, EXISTS (
     SELECT FROM outbox_delivery d
@@ -54,6 +60,11 @@ SELECT wanted.destination, EXISTS (
       AND d.available_at >= wanted.floor
 ), now()
 FROM unnest(%b::text[], %b::timestamptz[]) AS wanted(destination, floor)
+WHERE NOT EXISTS (
+    SELECT FROM outbox_pause p
+    WHERE p.destination = wanted.destination AND p.resumed_at IS NULL
+      AND (NOT p.compensations_only OR %s = 'compensations')
+)
 """
 
 # Locks the claimed deliveries until the transaction ends; skips what another relay holds. Materialised, or the
@@ -188,6 +199,21 @@ FROM failed f JOIN outbox_delivery d ON d.id = f.id
 WHERE f.decision <> 'wait'
 """
 
+# The calls of the outside world that led to the outcomes of a batch, oldest first. By the clock of this moment and not
+# by that of the transaction, so that no call seems to begin before its command was given. Locks nothing.
+RECORD_CALLS = """
+INSERT INTO outbox_gateway_call
+    (started_at, milliseconds, gateway, operation, method, path, key, request, status, answer, outcome, error,
+     ordering_key, message_id, attempt, trace_id)
+SELECT clock_timestamp() - make_interval(secs => u.age), u.milliseconds, u.gateway, u.operation, u.method, u.path,
+       u.key, u.request, u.status, u.answer, u.outcome, u.error, u.ordering_key, u.message_id, u.attempt, u.trace_id
+FROM unnest(%b::float8[], %b::int[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
+            %b::smallint[], %b::text[], %b::text[], %b::text[], %b::uuid[], %b::uuid[], %b::smallint[], %b::text[])
+    AS u(age, milliseconds, gateway, operation, method, path, key, request, status, answer, outcome, error,
+         ordering_key, message_id, attempt, trace_id)
+ORDER BY u.age DESC
+"""
+
 # Draws a new place in the order of the key, behind what is there. Locked by the claim. Index: primary key.
 STEP_ASIDE = "UPDATE outbox_delivery SET id = DEFAULT WHERE id = ANY(%b::bigint[])"
 
@@ -234,17 +260,23 @@ WHERE b.saga_id = u.saga_id AND b.step = u.step AND b.direction = u.direction
 """
 GIVE_BACK_INBOX = "DELETE FROM outbox_inbox WHERE consumer = %s AND message_id = ANY(%b::uuid[])"
 
-# One row for all workers. `rate` tokens a second flow in, `capacity` is the most it holds.
-TAKE_TOKENS = """
+# One row for all workers, with a limit of its own while an operator has set one. `capacity` is the most it holds, what
+# flows in within a second is the rest of the limit: see `outbox.bucket` for the shares.
+TAKE_TOKENS = f"""
 UPDATE outbox_tokenbucket b
 SET tokens = full_now.tokens - floor(least(%s, full_now.tokens)), refilled_at = clock_timestamp()
 FROM (
-    SELECT name, least(%s, tokens + extract(epoch FROM clock_timestamp() - refilled_at) * %s) AS tokens
-    FROM outbox_tokenbucket WHERE name = %s FOR UPDATE
+    SELECT name, least(capacity, tokens + extract(epoch FROM clock_timestamp() - refilled_at)
+        * least(per_second * {FLOWING_SHARE}, greatest(per_second - capacity, per_second * {HELD_SHARE}))) AS tokens
+    FROM (
+        SELECT name, tokens, refilled_at, coalesce(per_second, %s::float8) AS per_second,
+               greatest(%s::float8, coalesce(per_second, %s::float8) * {HELD_SHARE}) AS capacity
+        FROM outbox_tokenbucket WHERE name = %s FOR UPDATE
+    ) bucket
 ) full_now
 WHERE b.name = full_now.name
 RETURNING floor(least(%s, full_now.tokens))::int
-"""
+"""  # noqa: S608
 
 # A bucket that nobody has taken from yet begins empty.
 ADD_BUCKET = "INSERT INTO outbox_tokenbucket (name, tokens, refilled_at) VALUES (%s, 0, now()) ON CONFLICT DO NOTHING"

@@ -38,7 +38,7 @@ class _MoneyAdmin(ReadOnlyAdmin):
 
     @admin.display(description="order")
     def order(self, row: Payment | Refund) -> SafeString:
-        """Leads to all that was said of the order."""
+        """Leads to all that happened to the order."""
         return story_link(row.order_id)
 
     @admin.display(description="amount")

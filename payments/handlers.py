@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from outbox.consumers import Consumer, Effectful, Outcome, RetryPolicy, Wait
+from outbox.consumers import Consumer, Effectful, Known, Outcome, RetryPolicy, Wait
 from outbox.contracts import COMPENSATION, Envelope
 from outbox.reconciliation import Dealt
 from payments import services, webhooks
@@ -53,6 +53,11 @@ def give_up_charge(envelope: Envelope[ChargePayment], error: str) -> PaymentFail
     return PaymentFailed(order_id=envelope.data.order_id, reason="payment_unavailable", detail=error, definite=False)
 
 
+def ask_about_charge(envelope: Envelope[ChargePayment]) -> Known:
+    """Ask the gateway what it knows of this charge."""
+    return services.ask_about_charge(key=envelope.step_key, order_id=envelope.data.order_id)
+
+
 def _charge_request(envelope: Envelope[ChargePayment]) -> ChargeRequest:
     command = envelope.data
     return ChargeRequest(
@@ -73,6 +78,11 @@ def refund_payment(envelope: Envelope[RefundPayment]) -> services.RefundAnswer:
         charge_key=envelope.action_key if is_compensation else None,
         is_retry=envelope.is_retry,
     )
+
+
+def ask_about_refund(envelope: Envelope[RefundPayment]) -> Known:
+    """Ask the gateway what it knows of this refund."""
+    return services.ask_about_refund(key=envelope.step_key, order_id=envelope.data.order_id)
 
 
 def record_refunds(answers: Sequence[tuple[Envelope[RefundPayment], services.RefundAnswer]]) -> list[Outcome]:
@@ -123,6 +133,7 @@ CONSUMER = Consumer(
             policy=RetryPolicy(attempts=4, base=timedelta(milliseconds=500), cap=timedelta(seconds=5)),
             gateway="bank",
             calls=2,
+            ask=ask_about_charge,
         ),
         # No way to give up: money that the gateway will not return is for a person to settle.
         RefundPayment: Effectful(
@@ -131,6 +142,7 @@ CONSUMER = Consumer(
             policy=RetryPolicy(attempts=5, base=timedelta(milliseconds=500), cap=timedelta(seconds=15)),
             gateway="bank",
             calls=3,
+            ask=ask_about_refund,
         ),
         PaymentWebhookReceived: Effectful(call_together=receive_webhooks, record=record_webhooks),
     },

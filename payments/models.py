@@ -57,7 +57,10 @@ class Payment(models.Model):
             ),
         )
         # For the sweep that looks for what changed lately; it keeps updates within their page, unlike a B-tree.
-        indexes = (BrinIndex(fields=("updated_at",), name="payments_payment_changed", autosummarize=True),)
+        indexes = (
+            BrinIndex(fields=("updated_at",), name="payments_payment_changed", autosummarize=True),
+            models.Index(fields=("reference",), name="payments_payment_reference", condition=~Q(reference="")),
+        )
 
     def __str__(self) -> str:
         return f"{self.key} {self.status}"
@@ -79,7 +82,10 @@ class Refund(models.Model):
             models.CheckConstraint(name="payments_refund_amount_positive", condition=Q(amount__gt=0)),
             models.CheckConstraint(name="payments_refund_currency_code", condition=Q(currency__regex="^[A-Z]{3}$")),
         )
-        indexes = (BrinIndex(fields=("created_at",), name="payments_refund_made", autosummarize=True),)
+        indexes = (
+            BrinIndex(fields=("created_at",), name="payments_refund_made", autosummarize=True),
+            models.Index(fields=("reference",), name="payments_refund_reference", condition=~Q(reference="")),
+        )
 
     def __str__(self) -> str:
         return self.key

@@ -17,13 +17,16 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection
 
-from outbox.consumers import TransientError
+from outbox.consumers import Known, TransientError
+from outbox.ledgers import Entry
+from outbox.money import to_text
 from outbox.outside import NothingDone
 from payments import gateways, selectors, sql
 from payments.gateways.protocol import (
     ChargeAnswer,
     ChargeMade,
     ChargeRequest,
+    Gateway,
     RefundMade,
     RefundRequest,
 )
@@ -80,6 +83,34 @@ def charge_payment(*, request: ChargeRequest, is_retry: bool) -> ChargeAnswer:
     except TransientError:
         _note_unknown(request=request, gateway=gateway.name)
         raise
+
+
+def ask_about_charge(*, key: str, order_id: UUID) -> Known:
+    """Ask the gateway about a charge and its order, for a person who waits. Raises: TransientError."""
+    gateway = gateways.hurried()
+    answer = gateway.look_up(key=key)
+    entries = _entries(gateway, order_id)
+    if answer is None:
+        return Known(has_key=False, is_done=False, answer="no charge is known under this key", entries=entries)
+    if isinstance(answer, ChargeMade):
+        amount = to_text(minor_units=answer.amount, currency=answer.currency)
+        text = f"{amount} {answer.currency} was charged under this key: {answer.reference}"
+        return Known(has_key=True, is_done=True, answer=text, entries=entries)
+    text = f"the charge under this key was declined: {answer.code}"
+    return Known(has_key=True, is_done=False, answer=text, entries=entries)
+
+
+def ask_about_refund(*, key: str, order_id: UUID) -> Known:
+    """Ask the gateway about a refund and its order, for a person who waits. Raises: TransientError."""
+    gateway = gateways.hurried()
+    refund = gateway.look_up_refund(key=key)
+    entries = _entries(gateway, order_id)
+    text = "no refund is known under this key" if refund is None else f"refunded under this key: {refund.reference}"
+    return Known(has_key=refund is not None, is_done=refund is not None, answer=text, entries=entries)
+
+
+def _entries(gateway: Gateway, order_id: UUID) -> list[Entry]:
+    return gateway.entries(order_ids=[str(order_id)]) if gateway.keeps_ledger else []
 
 
 def _note_unknown(*, request: ChargeRequest, gateway: str) -> None:

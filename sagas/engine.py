@@ -257,7 +257,7 @@ class _Turn:
             raise Refused(f"nothing is stuck: the saga is {self.instance.status}")
         for name in stuck:
             if isinstance(wish, RetryStuck):
-                self._resend(name, fresh=name in wish.fresh)
+                self._resend(name, wish)
             else:
                 self._mark(name, StepStatus.SKIPPED if isinstance(wish, SkipStuck) else StepStatus.RESOLVED)
         return self.advance()
@@ -286,7 +286,7 @@ class _Turn:
             self.stuck.append(name)
         self._mark(name, StepStatus.STUCK, error)
 
-    def _send(self, name: str, command: type[Command], direction: Direction) -> None:
+    def _send(self, name: str, command: type[Command], direction: Direction, edited: Command | None = None) -> None:
         state = msgspec.structs.replace(
             self.steps[name],
             status=StepStatus.RUNNING if direction == ACTION else StepStatus.COMPENSATING,
@@ -297,13 +297,13 @@ class _Turn:
         )
         self.steps[name] = state
         data = {**self.instance.data, "reason": self.reason} if name == CLOSE else self.instance.data
-        self.orders.append(Order(wire_step(name, state), direction, msgspec.convert(data, command)))
+        self.orders.append(Order(wire_step(name, state), direction, edited or msgspec.convert(data, command)))
 
-    def _resend(self, name: str, *, fresh: bool) -> None:
+    def _resend(self, name: str, wish: RetryStuck) -> None:
         state = self.steps[name]
-        if fresh:
+        if name in wish.fresh:
             self.steps[name] = msgspec.structs.replace(state, generation=state.generation + 1)
-            self._send(name, self._command(name, state.direction), state.direction)
+            self._send(name, self._command(name, state.direction), state.direction, wish.edited.get(name))
             return
         self.steps[name] = msgspec.structs.replace(
             state,

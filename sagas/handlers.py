@@ -176,6 +176,9 @@ def _reported(batch: Sequence[Envelope[Any]]) -> list[CaseFile]:
             fingerprint=finding,
             message_id=envelope.id,
             destination="sagas",
+            # What moves no money says nothing of it, and 0 is an amount that nobody knows.
+            amount=getattr(envelope.data, "amount", 0) or None,
+            currency=getattr(envelope.data, "currency", "") or None,
         )
         for (key, finding), envelope in files.items()
         if (key, finding) not in is_open

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeAlias
 
-from outbox.contracts import Direction, Event, FailureEvent, MessageDeadLettered
+from outbox.contracts import Command, Direction, Event, FailureEvent, MessageDeadLettered
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,13 @@ class DeadlinePassed:
 
 @dataclass(frozen=True, slots=True)
 class RetryStuck:
-    """An operator sends the stuck steps again. `fresh` names those whose command must be sent anew."""
+    """An operator sends the stuck steps again. `fresh` names those whose command must be sent anew.
+
+    `edited` holds, by step, what is sent anew instead of the command that the saga's data would make.
+    """
 
     fresh: frozenset[str] = frozenset()
+    edited: Mapping[str, Command] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ class Loaded:
 
 @dataclass(slots=True)
 class CaseFile:
-    """What is put on the desk."""
+    """What is put on the desk. Without an amount, in minor units, that of its saga counts."""
 
     key: UUID
     error_class: str
@@ -57,6 +57,8 @@ class CaseFile:
     message_id: UUID | None = None
     destination: str = ""
     attempts: int = 0
+    amount: int | None = None
+    currency: str | None = None
 
 
 @dataclass(slots=True)
@@ -196,6 +198,8 @@ def _case_columns(cases: Sequence[CaseFile]) -> list[Any]:
         [case.error for case in cases],
         [case.fingerprint for case in cases],
         [case.attempts for case in cases],
+        [case.amount for case in cases],
+        [case.currency for case in cases],
     ]
 
 

@@ -22,4 +22,10 @@ SECONDS = Histogram(
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600),
 )
 CASES_OPEN = Gauge("saga_cases_open", "Cases that need a person", multiprocess_mode="mostrecent")
+APPROVALS_WAITING = Gauge(
+    "saga_approvals_waiting", "Requests that wait for a second person", multiprocess_mode="mostrecent"
+)
+APPROVAL_OLDEST = Gauge(
+    "saga_approval_oldest_seconds", "Age of the oldest request that waits", multiprocess_mode="mostrecent"
+)
 CASE_OLDEST = Gauge("saga_case_oldest_seconds", "Age of the oldest open case", multiprocess_mode="mostrecent")

@@ -13,9 +13,12 @@ from outbox.models import Attempt, Message
 from outbox.selectors import attempts_of, messages_of
 from sagas import metrics
 from sagas.definition import definitions
-from sagas.models import Case, OperatorAction, SagaInstance
+from sagas.instances import DEFAULT_OWNER
+from sagas.models import Approval, Case, OperatorAction, SagaInstance
 from sagas.states import LIVE
 
+# What an operator does to an order, as far as its customer is told of it.
+_DEEDS = frozenset({"retry", "skip", "resolve", "abandon", "compensate", "cancel"})
 LIVE_STATUSES = tuple(status.value for status in LIVE)
 
 
@@ -37,17 +40,19 @@ def sagas(*, status: str | None = None) -> QuerySet[SagaInstance]:
     return found.filter(status=status) if status else found
 
 
-def timeline(order_id: UUID) -> dict[str, Any]:
+def timeline(order_id: UUID, *, is_for_customer: bool = False) -> dict[str, Any]:
     """Return all that happened to an order, in order of time: sagas with steps, messages, failed attempts, people.
 
-    Keys: `order_id`, `sagas`, `entries`. Every entry has `at`, `kind` and `what`.
+    Keys: `order_id`, `sagas`, `entries`. Every entry has `at`, `kind` and `what`. A customer is told what was done to
+    the order, and not what people wrote and arranged between themselves.
     """
     runs = SagaInstance.objects.filter(key=order_id).order_by("started_at")
+    deeds = OperatorAction.objects.filter(key=order_id)
     entries = [
         *map(_said, messages_of(ordering_key=order_id)),
         *map(_tried, attempts_of(ordering_key=order_id)),
-        *map(_done_by_hand, OperatorAction.objects.filter(key=order_id)),
-        *map(_opened, Case.objects.filter(key=order_id)),
+        *(_done_by_hand(action) for action in deeds if not is_for_customer or _changed_the_order(action)),
+        *(_opened(case, shows_person=not is_for_customer) for case in Case.objects.filter(key=order_id)),
     ]
     entries.sort(key=lambda entry: (entry["at"], entry.get("sequence", 0)))
     return {"order_id": order_id, "sagas": [describe(run) for run in runs], "entries": entries}
@@ -93,7 +98,12 @@ def _done_by_hand(action: OperatorAction) -> dict[str, Any]:
     }
 
 
-def _opened(case: Case) -> dict[str, Any]:
+def _changed_the_order(action: OperatorAction) -> bool:
+    """Tell whether an action, or the decision on it, was about the order itself: `approve retry` is, `note` is not."""
+    return action.action.removeprefix("request ").removeprefix("approve ").removeprefix("decline ") in _DEEDS
+
+
+def _opened(case: Case, *, shows_person: bool) -> dict[str, Any]:
     return {
         "at": case.opened_at,
         "kind": "case",
@@ -101,7 +111,7 @@ def _opened(case: Case) -> dict[str, Any]:
         "step": case.step or None,
         "status": case.status,
         "due_at": case.due_at,
-        "owner": case.owner,
+        "owner": case.owner if shows_person or not case.is_claimed else DEFAULT_OWNER,
     }
 
 
@@ -160,3 +170,8 @@ def refresh_gauges(now: datetime) -> None:
     cases = Case.objects.filter(status=Case.Status.OPEN).aggregate(many=Count("id"), oldest=Min("opened_at"))
     metrics.CASES_OPEN.set(cases["many"])
     metrics.CASE_OLDEST.set((now - cases["oldest"]).total_seconds() if cases["oldest"] else 0)
+    asked = Approval.objects.filter(status=Approval.Status.REQUESTED).aggregate(
+        many=Count("id"), oldest=Min("requested_at")
+    )
+    metrics.APPROVALS_WAITING.set(asked["many"])
+    metrics.APPROVAL_OLDEST.set((now - asked["oldest"]).total_seconds() if asked["oldest"] else 0)

@@ -1,294 +1,361 @@
-"""What operators do to sagas: one function, one action, one transaction, one line in the operator log.
+"""What operators do to sagas and cases: one function, one action, one transaction, one line in the operator log.
 
 Each locks the saga, checks that it is still as the operator saw it, decides through the engine, and says honestly
 what came of it: an effect that another process has yet to bring about is "requested", not "done", and what a second
-person must approve first (see `sagas.four_eyes`) "awaits approval".
+person must approve first (see `sagas.four_eyes`) "awaits approval". What became of it later: `sagas.pursuit`.
+
+All take `outside`: what bank and carrier said when the operator looked, for the log.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeAlias
 from uuid import UUID
 
-import msgspec
 import structlog
-from django.conf import settings
-from django.db import connection, transaction
-from django.utils import timezone
+from django.db import transaction
 
+from outbox.models import Delivery
 from outbox.redrive import discard, redrive
-from outbox.selectors import held_up_by_outage, last_commands
+from outbox.replacing import NotReplaceable, replace, revive
 from outbox.transactions import rerun_on_conflict
-from sagas import engine, four_eyes, sql
-from sagas.definition import definitions
+from sagas import editing, engine, four_eyes
 from sagas.engine import Refused
-from sagas.inputs import Abandon, CancelRequested, DeadlinePassed, Input, ResolveStuck, RetryStuck, SkipStuck
-from sagas.instances import CaseFile, Changes, Loaded, database_now, load
-from sagas.models import Approval, Case, OperatorAction, SagaInstance
-from sagas.selectors import describe
-from sagas.states import LIVE, StepStatus, wire_step
+from sagas.inputs import Abandon, CancelRequested, Input, ResolveStuck, RetryStuck, SkipStuck
+from sagas.instances import Changes, Loaded, database_now, load
+from sagas.models import Approval, Case, SagaInstance
+from sagas.states import LIVE, StepStatus
+from sagas.wanted import ReasonMissing, StaleView, Wanted, close_cases, plain, seen_of, write_decision
 
 log = structlog.get_logger(__name__)
 
 CANCELLED_BY_OPERATOR = "cancelled_by_operator"
+EDIT, RETRY = "edit", "retry"
+Outside: TypeAlias = Sequence[Mapping[str, Any]]
 
 
-class StaleView(Refused):
-    """The saga has changed since the operator looked at it; look again before you act."""
-
-
-class ReasonMissing(Refused):
-    """An action that a person answers for needs a reason."""
-
-
-def retry(*, saga_id: UUID, operator: str, reason: str = "", seen_at: datetime | None = None) -> str:
+def retry(
+    *,
+    saga_id: UUID,
+    operator: str,
+    origin: str = "",
+    reason: str = "",
+    seen_at: datetime | None = None,
+    outside: Outside = (),
+) -> str:
     """Send the stuck steps of a saga again with fresh attempts. Returns what came of it. Raises `Refused`."""
-    return _act(saga_id, "retry", operator, reason or "retry", "", seen_at)
+    reason = reason or RETRY
+    return _act(
+        saga_id, Wanted(action=RETRY, operator=operator, origin=origin, reason=reason, outside=outside), seen_at
+    )
 
 
-def skip(*, saga_id: UUID, operator: str, reason: str, seen_at: datetime | None = None) -> str:
+def skip(
+    *,
+    saga_id: UUID,
+    operator: str,
+    origin: str = "",
+    reason: str,
+    seen_at: datetime | None = None,
+    outside: Outside = (),
+) -> str:
     """Go on without the stuck steps. Returns what came of it. Raises `Refused`."""
-    return _act(saga_id, "skip", operator, reason, "", seen_at)
+    return _act(
+        saga_id, Wanted(action="skip", operator=operator, origin=origin, reason=reason, outside=outside), seen_at
+    )
 
 
-def resolve(*, saga_id: UUID, operator: str, reason: str, reference: str, seen_at: datetime | None = None) -> str:
+def resolve(
+    *,
+    saga_id: UUID,
+    operator: str,
+    origin: str = "",
+    reason: str,
+    reference: str,
+    seen_at: datetime | None = None,
+    outside: Outside = (),
+) -> str:
     """Record that a person has done the stuck steps by hand, under an external reference. Raises `Refused`."""
-    if not reference.strip():
-        raise ReasonMissing("say under which reference it was done by hand")
-    return _act(saga_id, "resolve", operator, reason, reference, seen_at)
+    wanted = Wanted(
+        action="resolve", operator=operator, origin=origin, reason=reason, reference=reference, outside=outside
+    )
+    _require_reference(wanted)
+    return _act(saga_id, wanted, seen_at)
 
 
-def abandon(*, saga_id: UUID, operator: str, reason: str, seen_at: datetime | None = None) -> str:
+def abandon(
+    *,
+    saga_id: UUID,
+    operator: str,
+    origin: str = "",
+    reason: str,
+    seen_at: datetime | None = None,
+    outside: Outside = (),
+) -> str:
     """Close the saga as it is, undone or not. Returns what came of it. Raises `Refused`."""
-    return _act(saga_id, "abandon", operator, reason, "", seen_at)
+    wanted = Wanted(action="abandon", operator=operator, origin=origin, reason=reason, outside=outside)
+    return _act(saga_id, wanted, seen_at)
 
 
-def compensate(*, saga_id: UUID, operator: str, reason: str, seen_at: datetime | None = None) -> str:
+def compensate(
+    *,
+    saga_id: UUID,
+    operator: str,
+    origin: str = "",
+    reason: str,
+    seen_at: datetime | None = None,
+    outside: Outside = (),
+) -> str:
     """Turn a running saga back from where it is. Raises `Refused` past the point of no return."""
-    return _act(saga_id, "compensate", operator, reason, "", seen_at)
+    wanted = Wanted(action="compensate", operator=operator, origin=origin, reason=reason, outside=outside)
+    return _act(saga_id, wanted, seen_at)
+
+
+def cancel(
+    *,
+    saga_id: UUID,
+    operator: str,
+    origin: str = "",
+    reason: str,
+    seen_at: datetime | None = None,
+    outside: Outside = (),
+) -> str:
+    """Cancel the order of a running saga: it turns back. Raises `Refused` past the point of no return."""
+    wanted = Wanted(action="cancel", operator=operator, origin=origin, reason=reason, outside=outside)
+    return _act(saga_id, wanted, seen_at)
+
+
+def edit(
+    *,
+    case_id: int,
+    payload: dict[str, Any],
+    operator: str,
+    origin: str = "",
+    reason: str,
+    seen_at: datetime | None = None,
+) -> str:
+    """Send the message of a case again with another payload, and all else that is stuck beside it as it is.
+
+    Outside any transaction: the outside world is asked about its key first. Returns what came of it. Raises `Refused`,
+    among them `editing.NotEditable`.
+    """
+    case = Case.objects.select_related("saga").get(pk=case_id)
+    change = editing.prepare(case=case, payload=payload)
+    outside = (change.outside,) if change.outside else ()
+    wanted = Wanted(action=EDIT, operator=operator, origin=origin, reason=reason, change=change, outside=outside)
+    if case.saga_id is not None:
+        return _act(case.saga_id, wanted, seen_at)
+    return _close_message_case(case_id, wanted, seen_at)
+
+
+def approve(*, approval_id: int, operator: str, origin: str = "", reason: str = "") -> str:
+    """Do what another person asked for, as both saw it. Returns what came of it. Raises `Refused`."""
+    asked = Approval.objects.filter(pk=approval_id, action=EDIT, status=Approval.Status.REQUESTED).first()
+    if asked is not None:
+        change = Wanted.of(asked, approved_by=operator).change
+        assert change is not None  # noqa: S101 - an edit is asked for with what it changes
+        editing.ask_outside(change, message=editing.message_of(change.message_id))
+    return _approve(approval_id, operator, origin, reason or "approved")
 
 
 @rerun_on_conflict
-def approve(*, approval_id: int, operator: str, reason: str = "") -> str:
-    """Do what another person asked for, as both saw it. Returns what came of it. Raises `Refused`."""
+def _approve(approval_id: int, operator: str, origin: str, reason: str) -> str:
     with transaction.atomic():
         approval = four_eyes.take(approval_id=approval_id, operator=operator)
+        seen = seen_of(approval.saga) if approval.saga else {}
         result = _carry_out(approval, operator)
         four_eyes.settle(approval, status=Approval.Status.CARRIED_OUT, operator=operator)
-        _log_decision(approval, "approve", operator, reason or "approved", result)
+        write_decision(approval, "approve", operator=operator, origin=origin, reason=reason, result=result, seen=seen)
     return result
 
 
 @rerun_on_conflict
-def decline(*, approval_id: int, operator: str, reason: str = "") -> None:
+def decline(*, approval_id: int, operator: str, origin: str = "", reason: str = "") -> None:
     """Refuse what another person asked for, or take back one's own request. Raises `Refused`."""
     with transaction.atomic():
         approval = four_eyes.take(approval_id=approval_id, operator=operator, is_approval=False)
         four_eyes.settle(approval, status=Approval.Status.DECLINED, operator=operator)
-        _log_decision(approval, "decline", operator, reason or "declined", "done")
+        write_decision(
+            approval, "decline", operator=operator, origin=origin, reason=reason or "declined", result="done"
+        )
 
 
-def close_message_case(*, case_id: int, operator: str, action: str, reason: str, reference: str = "") -> str:
+def close_message_case(
+    *,
+    case_id: int,
+    operator: str,
+    origin: str = "",
+    action: str,
+    reason: str,
+    reference: str = "",
+    seen_at: datetime | None = None,
+    outside: Outside = (),
+) -> str:
     """Settle a case outside any saga: `retry` sends its message again, anything else discards the dead delivery.
 
-    Returns what came of it. Raises `Refused`.
+    `seen_at` is when the delivery that was seen had died. Returns what came of it. Raises `Refused`.
     """
-    return _close_message_case(case_id, operator, action, reason, reference)
+    wanted = Wanted(
+        action=action, operator=operator, origin=origin, reason=reason, reference=reference, outside=outside
+    )
+    return _close_message_case(case_id, wanted, seen_at)
 
 
 @rerun_on_conflict
-def _close_message_case(
-    case_id: int, operator: str, action: str, reason: str, reference: str, approved_by: str = ""
-) -> str:
-    _require(reason)
+def _close_message_case(case_id: int, wanted: Wanted, seen_at: datetime | None = None) -> str:
+    wanted.require_reason()
+    if wanted.action == "resolve":
+        _require_reference(wanted)
     with transaction.atomic():
         case = Case.objects.select_for_update().get(pk=case_id)
         if case.status != Case.Status.OPEN:
             raise Refused(f"case {case_id} is closed already: {case.resolution}")
         if case.message_id is None or case.saga_id is not None:
             raise Refused(f"case {case_id} belongs to a saga; act on the saga")
-        if not approved_by and four_eyes.is_needed(action=action, data={}):
-            approval = four_eyes.ask(about=case, action=action, operator=operator, reason=reason, reference=reference)
-            _log_decision(approval, "request", operator, reason, four_eyes.AWAITS_APPROVAL)
+        if seen_at is not None and dead_since(case) != seen_at:
+            raise StaleView("its message is not as you saw it: somebody has sent it again; look again")
+        seen = {"case": case.pk, "error": case.error, "message_id": case.message_id, "destination": case.destination}
+        if not wanted.approved_by and four_eyes.is_needed(action=wanted.action, data={}):
+            wanted.ask(case, seen=plain(seen))
             return four_eyes.AWAITS_APPROVAL
-        if action == "retry":
-            if case.message_id not in redrive(message_ids=[case.message_id], destination=case.destination):
+        if wanted.change is not None:
+            seen["replaced_by"] = _replace(wanted.change, case.destination)
+            result, resolution = "requested", Case.Resolution.RETRIED
+        elif wanted.action == RETRY:
+            ids, destination = [case.message_id], case.destination
+            if not redrive(message_ids=ids, ordering_key=case.key, destination=destination):
                 raise Refused("its delivery is gone; there is nothing to send again")
             result, resolution = "requested", Case.Resolution.RETRIED
         else:
-            discard(message_ids=[case.message_id], destination=case.destination)
+            discard(message_ids=[case.message_id], ordering_key=case.key, destination=case.destination)
             result = "done"
-            resolution = Case.Resolution.RESOLVED if action == "resolve" else Case.Resolution.ABANDONED
-        _close([case], resolution, reason, reference)
-        OperatorAction.objects.create(
-            operator=operator,
-            action=action,
-            key=case.key,
-            case_id=case.pk,
-            reason=reason,
-            reference=reference,
-            seen={"case": case.pk, "error": case.error},
-            result=result,
-            approved_by=approved_by,
-        )
+            resolution = Case.Resolution.RESOLVED if wanted.action == "resolve" else Case.Resolution.ABANDONED
+        close_cases([case], resolution=resolution, wanted=wanted)
+        wanted.write(result=result, seen=plain(seen), key=case.key, case_id=case.pk)
     return result
 
 
-@rerun_on_conflict
-def sweep_deadlines(*, limit: int = 500) -> int:
-    """Turn missed deadlines into decisions: turn back, or ask a person. Returns how many sagas were overdue.
-
-    A step that waits for the end of an outage gets more time instead, for at most `OUTAGE_PATIENCE_SECONDS`.
-    """
-    patience = timedelta(seconds=settings.OUTAGE_PATIENCE_SECONDS)
-    with transaction.atomic():
-        ids = _overdue(limit)
-        changes = Changes(database_now())
-        overdue = list(load(ids).values())
-        excused = _held_up(overdue, changes.now)
-        stuck: list[tuple[Loaded, str]] = []
-        for loaded in overdue:
-            passed = DeadlinePassed(excused.get(loaded.instance.id, frozenset()), patience)
-            decision = engine.decide(loaded.definition, loaded.instance, passed, changes.now)
-            changes.apply(loaded, decision, cause=None)
-            if decision.ignored:
-                # A release has given its steps more time.
-                changes.look_again(loaded)
-            stuck += [(loaded, name) for name in decision.stuck]
-        changes.cases += _deadline_cases(stuck)
-        changes.write()
-    if ids:
-        log.warning("sagas.deadlines.missed", sagas=len(ids), held_up=sum(map(bool, excused.values())))
-    return len(ids)
-
-
-def _held_up(overdue: Sequence[Loaded], now: datetime) -> dict[UUID, frozenset[str]]:
-    """Return the late steps of each saga whose command waits for the end of an outage, or is being called right now.
-
-    A call in flight is about to say which: turning back under it would blame the step for the outage that it is just
-    about to find.
-    """
-    late = {one.instance.id: engine.late_steps(one.definition, one.instance, now) for one in overdue}
-    keys = [one.instance.key for one in overdue if late[one.instance.id]]
-    held_up = held_up_by_outage(ordering_keys=keys) if keys else set()
-    if not held_up:
-        return {}
-    commands = last_commands(ordering_keys=keys)
-    found = {}
-    for one in overdue:
-        steps = one.instance.steps
-        wires = {name: (wire_step(name, steps[name]), steps[name].direction) for name in late[one.instance.id]}
-        sent = {name: commands.get((one.instance.id, *wire)) for name, wire in wires.items()}
-        found[one.instance.id] = frozenset(name for name, message_id in sent.items() if message_id in held_up)
-    return found
+def dead_since(case: Case) -> datetime | None:
+    """Return since when the delivery behind a case outside any saga is dead; None when it is not."""
+    of_order = Delivery.objects.filter(ordering_key=case.key, destination=case.destination)
+    found = of_order.values_list("message_id", "dead_at")
+    return next((dead_at for message_id, dead_at in found if message_id == case.message_id), None)
 
 
 _WISHES: dict[str, tuple[Input, str]] = {
-    "retry": (RetryStuck(), Case.Resolution.RETRIED),
+    RETRY: (RetryStuck(), Case.Resolution.RETRIED),
+    EDIT: (RetryStuck(), Case.Resolution.RETRIED),
     "skip": (SkipStuck(), Case.Resolution.SKIPPED),
     "resolve": (ResolveStuck(), Case.Resolution.RESOLVED),
     "abandon": (Abandon(), Case.Resolution.ABANDONED),
     "compensate": (CancelRequested(CANCELLED_BY_OPERATOR), ""),
+    "cancel": (CancelRequested(CANCELLED_BY_OPERATOR), ""),
 }
 
 
 def _carry_out(approval: Approval, operator: str) -> str:
-    asked = approval.requested_by, approval.action, approval.reason, approval.reference
+    asked = Wanted.of(approval, approved_by=operator)
     if approval.saga_id is None:
         assert approval.case_id is not None  # noqa: S101 - it is of one or the other
-        return _close_message_case(approval.case_id, *asked, approved_by=operator)
-    asker, action, reason, reference = asked
-    return _act(approval.saga_id, action, asker, reason, reference, approval.seen_at, approved_by=operator)
+        return _close_message_case(approval.case_id, asked)
+    return _act(approval.saga_id, asked, approval.seen_at)
 
 
 @rerun_on_conflict
-def _act(
-    saga_id: UUID,
-    action: str,
-    operator: str,
-    reason: str,
-    reference: str,
-    seen_at: datetime | None,
-    approved_by: str = "",
-) -> str:
-    _require(reason)
+def _act(saga_id: UUID, wanted: Wanted, seen_at: datetime | None) -> str:
+    wanted.require_reason()
     with transaction.atomic():
         row = SagaInstance.objects.select_for_update(no_key=True).get(pk=saga_id)
         if seen_at is not None and row.updated_at != seen_at:
             raise StaleView(f"the saga has changed since you looked: it is {row.status} now; look again")
-        if approved_by or not four_eyes.is_needed(action=action, data=row.data):
-            result = _do(row, action, operator, reason, reference, approved_by)
+        if wanted.approved_by or not four_eyes.is_needed(action=wanted.action, data=row.data):
+            result = _do(row, wanted)
         else:
             with transaction.atomic():
                 # What cannot be done need not be approved: it is tried, and taken back.
-                _do(row, action, operator, reason, reference, approved_by)
+                _do(row, wanted)
                 transaction.set_rollback(True)
-            approval = four_eyes.ask(about=row, action=action, operator=operator, reason=reason, reference=reference)
+            wanted.ask(row, seen=seen_of(row))
             result = four_eyes.AWAITS_APPROVAL
-            _log_decision(approval, "request", operator, reason, result, seen=_plain(describe(row)))
-    log.info("sagas.operator.acted", action=action, operator=operator, saga_id=str(saga_id), result=result)
+    log.info(
+        "sagas.operator.acted", action=wanted.action, operator=wanted.operator, saga_id=str(saga_id), result=result
+    )
     return result
 
 
-def _do(row: SagaInstance, action: str, operator: str, reason: str, reference: str, approved_by: str) -> str:
-    wish, resolution = _WISHES[action]
+def _do(row: SagaInstance, wanted: Wanted) -> str:
+    wish, resolution = _WISHES[wanted.action]
     loaded = load([row.pk])[row.pk]
     cases = list(Case.objects.select_for_update().filter(saga_id=row.pk, status=Case.Status.OPEN).order_by("pk"))
-    wish, orders_by_hand = _prepare(wish, loaded, cases)
+    wish, is_sent_again = _prepare(wish, loaded, cases, wanted)
     changes = Changes(database_now())
     decision = engine.decide(loaded.definition, loaded.instance, wish, changes.now)
     if decision.ignored:
         raise Refused(_why_ignored(loaded))
-    changes.apply(loaded, decision, cause=None)
+    changes.apply(loaded, decision, cause=wanted.change.message_id if wanted.change else None)
     if resolution:
-        _close(cases, resolution, reason, reference)
+        close_cases(cases, resolution=resolution, wanted=wanted)
     changes.write()
-    result = "done" if not decision.orders and not orders_by_hand else "requested"
-    OperatorAction.objects.create(
-        operator=operator,
-        action=action,
-        saga_id=row.pk,
-        key=row.key,
-        case_id=cases[0].pk if cases else None,
-        reason=reason,
-        reference=reference,
-        seen={**_plain(describe(row)), "cases": [case.pk for case in cases]},
-        result=result,
-        approved_by=approved_by,
-    )
+    result = "done" if not decision.orders and not is_sent_again else "requested"
+    case_id = cases[0].pk if cases else None
+    wanted.write(result=result, seen=seen_of(row, cases), saga_id=row.pk, key=row.key, case_id=case_id)
     return result
 
 
-def _log_decision(
-    approval: Approval, what: str, operator: str, reason: str, result: str, *, seen: dict[str, Any] | None = None
-) -> None:
-    """Write a request, or what became of it, into the operator log."""
-    OperatorAction.objects.create(
-        operator=operator,
-        action=f"{what} {approval.action}",
-        saga_id=approval.saga_id,
-        key=approval.key,
-        case_id=approval.case_id,
-        reason=reason,
-        reference=approval.reference,
-        seen={"approval": approval.pk, "requested_by": approval.requested_by, **(seen or {})},
-        result=result,
-    )
-
-
-def _prepare(wish: Input, loaded: Loaded, cases: list[Case]) -> tuple[Input, bool]:
+def _prepare(wish: Input, loaded: Loaded, cases: Sequence[Case], wanted: Wanted) -> tuple[Input, bool]:
     """Deal with the dead deliveries behind the stuck steps; says whether something was sent again."""
     messages = {case.step: case.message_id for case in cases if case.message_id is not None}
+    key = loaded.instance.key
     if isinstance(wish, RetryStuck):
-        present = redrive(message_ids=messages.values())
+        edited = _edited_step(wanted.change, messages) if wanted.change else ""
+        again = {step: message_id for step, message_id in messages.items() if step != edited}
+        present = redrive(ordering_key=key, message_ids=again.values())
         stuck = {n for n, state in loaded.instance.steps.items() if state.status is StepStatus.STUCK}
         fresh = frozenset(name for name in stuck if messages.get(name) not in present)
-        return RetryStuck(fresh), True
+        fresh -= {name for name in fresh - {edited} if _revive(messages.get(name))}
+        if wanted.change is None:
+            # What an earlier edit has changed stays so: the saga's own data still says what it said before.
+            kept = {step: command for step in fresh if (command := editing.edited_before(messages.get(step)))}
+            return RetryStuck(fresh, kept), True
+        return _edited(wanted.change, edited, fresh), True
     if not isinstance(wish, CancelRequested):
-        discard(message_ids=messages.values())
+        discard(ordering_key=key, message_ids=messages.values())
     return wish, False
+
+
+def _revive(message_id: UUID | None) -> bool:
+    """Have a command delivered again that was given up in doubt: under a new key it might be done a second time."""
+    message = editing.given_up_in_doubt(message_id)
+    return message is not None and revive(message=message, destination=editing.destination_of(message))
+
+
+def _edited_step(change: editing.Change, messages: Mapping[str, UUID]) -> str:
+    for step, message_id in messages.items():
+        if message_id == change.message_id:
+            return step
+    raise StaleView("its message is not what the saga waits for any more; look again")
+
+
+def _edited(change: editing.Change, step: str, fresh: frozenset[str]) -> RetryStuck:
+    """Put the edited message in the place of the dead one; or, when that was answered for good, have it sent anew."""
+    message = editing.message_of(change.message_id)
+    if change.dead_since is None:
+        return RetryStuck(fresh, {step: change.command(message)})
+    destination = Delivery.objects.filter(ordering_key=message.ordering_key, message_id=message.pk)
+    _replace(change, destination.values_list("destination", flat=True).first() or "")
+    return RetryStuck(fresh - {step})
+
+
+def _replace(change: editing.Change, destination: str) -> UUID:
+    message = editing.message_of(change.message_id)
+    if change.dead_since is None:
+        raise Refused("its delivery is gone; there is nothing to send again")
+    try:
+        return replace(message=message, destination=destination, dead_since=change.dead_since, payload=change.payload)
+    except NotReplaceable as error:
+        raise StaleView(str(error)) from error
 
 
 def _why_ignored(loaded: Loaded) -> str:
@@ -299,49 +366,6 @@ def _why_ignored(loaded: Loaded) -> str:
     return "the saga is past the point of no return; offer a return instead"
 
 
-def _close(cases: list[Case], resolution: str, reason: str, reference: str) -> None:
-    Case.objects.filter(pk__in=[case.pk for case in cases]).update(
-        status=Case.Status.CLOSED,
-        resolution=resolution,
-        reason=reason,
-        reference=reference,
-        closed_at=timezone.now(),
-    )
-
-
-def _require(reason: str) -> None:
-    if not reason.strip():
-        raise ReasonMissing("give a reason: the next person will read it")
-
-
-def _deadline_cases(stuck: Sequence[tuple[Loaded, str]]) -> list[CaseFile]:
-    """Return the cases of steps without an answer, each with the command that may still be on its way."""
-    if not stuck:
-        return []
-    commands = last_commands(ordering_keys=[loaded.instance.key for loaded, _ in stuck])
-    cases = []
-    for loaded, name in stuck:
-        state = loaded.instance.steps[name]
-        case = CaseFile(
-            key=loaded.instance.key,
-            error_class="DeadlinePassed",
-            error=f"step {name} ({state.direction}) has had no answer since {state.started_at}",
-            fingerprint=f"deadline:{loaded.definition.name}:{name}",
-            saga_id=loaded.instance.id,
-            step=name,
-            direction=state.direction,
-            message_id=commands.get((loaded.instance.id, wire_step(name, state), state.direction)),
-        )
-        cases.append(case)
-    return cases
-
-
-def _overdue(limit: int) -> list[UUID]:
-    names, versions = zip(*definitions(), strict=True)
-    with connection.cursor() as cursor:
-        cursor.execute(sql.OVERDUE, [list(names), list(versions), limit])
-        return [row[0] for row in cursor.fetchall()]
-
-
-def _plain(value: dict[str, Any]) -> Any:
-    return msgspec.to_builtins(value)
+def _require_reference(wanted: Wanted) -> None:
+    if not wanted.reference.strip():
+        raise ReasonMissing("say under which reference it was done by hand")

@@ -57,15 +57,20 @@ LIMIT %s
 FOR NO KEY UPDATE SKIP LOCKED
 """
 
+# What money hangs on a case its opener says, or else its saga. Index: primary key of the saga.
 OPEN_CASES = """
 INSERT INTO sagas_case
     (saga_id, key, step, direction, message_id, destination, error_class, error, fingerprint, attempts, status, owner,
-     due_at, resolution, reason, reference)
+     due_at, resolution, reason, reference, amount, currency)
 SELECT u.saga_id, u.key, u.step, u.direction, u.message_id, u.destination, u.error_class, u.error, u.fingerprint,
-       u.attempts, 'OPEN', %s, now() + %s, '', '', ''
+       u.attempts, 'OPEN', %s, now() + %s, '', '', '',
+       coalesce(u.amount, CASE WHEN jsonb_typeof(s.data -> 'amount') = 'number' THEN (s.data ->> 'amount')::bigint END),
+       coalesce(u.currency, s.data ->> 'currency', '')
 FROM unnest(%b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[],
-            %b::smallint[])
-    AS u(saga_id, key, step, direction, message_id, destination, error_class, error, fingerprint, attempts)
+            %b::smallint[], %b::bigint[], %b::text[])
+    AS u(saga_id, key, step, direction, message_id, destination, error_class, error, fingerprint, attempts, amount,
+         currency)
+LEFT JOIN sagas_sagainstance s ON s.id = u.saga_id
 ON CONFLICT DO NOTHING
 """
 

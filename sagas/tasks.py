@@ -9,7 +9,7 @@ from celery import shared_task
 from django.db.models import Q
 from django.utils import timezone
 
-from sagas import selectors, services
+from sagas import deadlines, four_eyes, selectors
 from sagas.models import Case
 
 log = structlog.get_logger(__name__)
@@ -21,7 +21,7 @@ REMIND_EVERY = timedelta(hours=1)
 @shared_task
 def sweep_deadlines() -> None:
     """Turn missed deadlines into decisions."""
-    services.sweep_deadlines()
+    deadlines.sweep_deadlines()
 
 
 @shared_task
@@ -40,6 +40,12 @@ def remind_overdue_cases() -> None:
             due_at=str(case.due_at),
         )
     overdue.update(reminded_at=now)
+
+
+@shared_task
+def lapse_requests() -> None:
+    """Close the requests for a second person's approval that nobody can approve any more."""
+    four_eyes.lapse_overdue()
 
 
 @shared_task

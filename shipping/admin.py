@@ -31,7 +31,7 @@ class ShipmentAdmin(ReadOnlyAdmin):
 
     @admin.display(description="order")
     def order(self, shipment: Shipment) -> SafeString:
-        """Leads to all that was said of the order."""
+        """Leads to all that happened to the order."""
         return story_link(shipment.order_id)
 
     @admin.display(description="status")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from outbox.consumers import Consumer, Effectful, Outcome, RetryPolicy, Wait
+from outbox.consumers import Consumer, Effectful, Known, Outcome, RetryPolicy, Wait
 from outbox.contracts import COMPENSATION, Envelope
 from shipping import services
 from shipping.carriers.protocol import ShipmentAnswer, ShipmentMade, ShipmentRequest
@@ -43,6 +43,11 @@ def give_up_shipment(envelope: Envelope[CreateShipment], error: str) -> Shipment
     return ShipmentFailed(order_id=envelope.data.order_id, reason="shipping_unavailable", detail=error, definite=False)
 
 
+def ask_about_shipment(envelope: Envelope[CreateShipment]) -> Known:
+    """Ask the carrier what it knows of this parcel."""
+    return services.ask_about_shipment(key=envelope.step_key, order_id=envelope.data.order_id)
+
+
 def _shipment_request(envelope: Envelope[CreateShipment]) -> ShipmentRequest:
     command = envelope.data
     return ShipmentRequest(
@@ -56,6 +61,16 @@ def cancel_shipment(envelope: Envelope[CancelShipment]) -> services.CancelAnswer
     return services.cancel_shipment(
         order_id=envelope.data.order_id,
         shipment_key=envelope.action_key if is_compensation else None,
+    )
+
+
+def ask_about_cancellation(envelope: Envelope[CancelShipment]) -> Known:
+    """Ask the carrier whether this parcel was stopped."""
+    is_compensation = envelope.direction == COMPENSATION
+    return services.ask_about_cancellation(
+        key=envelope.step_key,
+        shipment_key=envelope.action_key if is_compensation else None,
+        order_id=envelope.data.order_id,
     )
 
 
@@ -83,6 +98,7 @@ CONSUMER = Consumer(
             policy=RetryPolicy(attempts=4, base=timedelta(milliseconds=500), cap=timedelta(seconds=5)),
             gateway="carrier",
             calls=2,
+            ask=ask_about_shipment,
         ),
         # No way to give up: a parcel that cannot be stopped is for a person to settle.
         CancelShipment: Effectful(
@@ -91,6 +107,7 @@ CONSUMER = Consumer(
             policy=RetryPolicy(attempts=5, base=timedelta(milliseconds=500), cap=timedelta(seconds=15)),
             gateway="carrier",
             calls=2,
+            ask=ask_about_cancellation,
         ),
     },
 )

@@ -10,7 +10,8 @@ from django.db import models
 from django.db.models import ExpressionWrapper, F, QuerySet
 from django.db.models.functions import Now
 
-from shipping.models import Shipment
+from outbox.story import Entry
+from shipping.models import Mismatch, Shipment
 
 
 def find_shipment(*, key: str) -> Shipment | None:
@@ -42,3 +43,35 @@ def list_changed_live(*, carrier: str, since: datetime | None) -> QuerySet[Shipm
     """Return a carrier's parcels on their way that changed at this time or later; all of them if None."""
     rows = Shipment.objects.filter(carrier=carrier, status=Shipment.Status.CREATED)
     return rows if since is None else rows.filter(updated_at__gte=since)
+
+
+def story(*, order_id: UUID) -> list[Entry]:
+    """Return what the rows of shipping tell of an order: parcels, and what the carrier's ledger disagrees about.
+
+    Where a parcel goes is about a person, and is not told.
+    """
+    return [
+        *(entry for shipment in Shipment.objects.filter(order_id=order_id) for entry in _of_shipment(shipment)),
+        *map(_of_mismatch, Mismatch.objects.filter(order_id=str(order_id))),
+    ]
+
+
+def _of_shipment(shipment: Shipment) -> list[Entry]:
+    detail = {
+        "status": shipment.status,
+        "carrier": shipment.carrier,
+        "tracking": shipment.tracking,
+        "code": shipment.code,
+        "key": shipment.key,
+    }
+    if shipment.updated_at == shipment.created_at:
+        return [Entry(at=shipment.created_at, what=f"parcel recorded: {shipment.status}", detail=detail)]
+    return [
+        Entry(at=shipment.created_at, what="parcel first recorded", detail={"key": shipment.key}),
+        Entry(at=shipment.updated_at, what=f"parcel is {shipment.status} now", detail=detail),
+    ]
+
+
+def _of_mismatch(mismatch: Mismatch) -> Entry:
+    detail = {"finding": mismatch.finding, "detail": mismatch.detail, "key": mismatch.key}
+    return Entry(at=mismatch.found_at, what=f"the carrier's ledger disagrees: {mismatch.finding}", detail=detail)

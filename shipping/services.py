@@ -19,8 +19,9 @@ import msgspec
 from django.conf import settings
 from django.db import connection
 
-from outbox.consumers import TransientError
-from outbox.outside import NothingDone
+from outbox.consumers import Known, TransientError
+from outbox.ledgers import Entry
+from outbox.outside import NothingDone, UnforeseenAnswer
 from shipping import carriers, selectors, sql
 from shipping.carriers.protocol import ShipmentAnswer, ShipmentMade, ShipmentRequest
 from shipping.contracts import Address
@@ -65,6 +66,33 @@ def create_shipment(*, request: ShipmentRequest, is_retry: bool) -> ShipmentAnsw
     except TransientError:
         _note_unknown(request=request, carrier=carrier.name)
         raise
+
+
+def ask_about_shipment(*, key: str, order_id: UUID) -> Known:
+    """Ask the carrier about a parcel and its order, for a person who waits. Raises: TransientError."""
+    carrier = carriers.hurried()
+    try:
+        parcel = carrier.look_up(key=key)
+    except UnforeseenAnswer:
+        # It has the key, and not as a parcel on its way: its ledger says what became of it.
+        return Known(
+            has_key=True, is_done=False, answer="the parcel of this key was stopped", entries=_entries(order_id)
+        )
+    text = "no parcel is known under this key" if parcel is None else f"the parcel of this key is {parcel.tracking}"
+    return Known(has_key=parcel is not None, is_done=parcel is not None, answer=text, entries=_entries(order_id))
+
+
+def ask_about_cancellation(*, key: str, shipment_key: str | None, order_id: UUID) -> Known:
+    """Ask the carrier whether the order's parcel was stopped, for a person who waits. Raises: TransientError."""
+    about = ask_about_shipment(key=shipment_key or key, order_id=order_id)
+    is_stopped = any(entry.kind == "cancellation" for entry in about.entries)
+    text = "the order's parcel was stopped" if is_stopped else about.answer
+    return Known(has_key=is_stopped, is_done=is_stopped, answer=text, entries=about.entries)
+
+
+def _entries(order_id: UUID) -> list[Entry]:
+    carrier = carriers.hurried()
+    return carrier.entries(order_ids=[str(order_id)]) if carrier.keeps_ledger else []
 
 
 def _note_unknown(*, request: ShipmentRequest, carrier: str) -> None:

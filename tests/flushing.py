@@ -13,11 +13,15 @@ from django.db.backends.postgresql.operations import DatabaseOperations
 from django.test.utils import setup_databases, teardown_databases
 from pytest_django import DjangoDbBlocker
 
-# Django does not know the partitioned log as a table of its own, and the truncation of each partition is guarded.
-_EMPTY_LOG = (
-    "ALTER TABLE outbox_message DISABLE TRIGGER outbox_append_only",
-    "DELETE FROM outbox_message",
-    "ALTER TABLE outbox_message ENABLE ALWAYS TRIGGER outbox_append_only",
+# Django does not know the partitioned logs as tables of its own, and the truncation of each partition is guarded.
+_EMPTY_LOG = tuple(
+    statement
+    for table in ("outbox_message", "outbox_gateway_call")
+    for statement in (
+        f"ALTER TABLE {table} DISABLE TRIGGER outbox_append_only",
+        f"DELETE FROM {table}",
+        f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER outbox_append_only",
+    )
 )
 _GUARDS = """
 SELECT c.relname, t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid

@@ -83,6 +83,16 @@ class Shop:
         return run.returncode, json.loads(run.stdout)["findings"]
 
     @property
+    def url(self) -> str:
+        """Where its web process answers."""
+        return self._stack.url
+
+    @property
+    def admin_password(self) -> str:
+        """The password of the account `admin`, who may do everything at the desk."""
+        return self._stack.admin_password
+
+    @property
     def environment(self) -> Mapping[str, str]:
         """The environment of the product's processes."""
         return self._stack.environment

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from config.audit.checks import GRACE, Check
+from outbox.replacing import REPLACES
 
 # What was said within the window, and is not so old that its traces may be gone. Index: primary key of each partition.
 SAID = """(SELECT m.* FROM outbox_message m
@@ -13,7 +14,12 @@ AND a.decision IN ('dead', 'given_up', 'withdrawn'))"""
 _SAID_OF_ORDER = "EXISTS (SELECT FROM outbox_message m WHERE m.ordering_key = {key} AND m.type = {type})"
 # A relay that is behind for so long is no relay.
 _TOO_LONG = "interval '5 minutes'"
-# Redeliveries that a person asked for are no disorder; they come long after the message.
+# While a person has paused its destination, a message is not forgotten; nor right after, while all of it drains.
+_IS_PAUSED = """EXISTS (SELECT FROM outbox_pause p WHERE p.destination = d.destination
+AND (NOT p.compensations_only OR d.lane = 'compensations')
+AND (p.resumed_at IS NULL OR p.resumed_at > (SELECT at FROM audit_clock) - {too_long}))"""
+# Redeliveries that a person asked for are no disorder; they come long after the message. Nor is an edited copy, which
+# has the place in the order of the message that it stands for, and not that of its own number.
 _LIVE_DELIVERY = "interval '10 minutes'"
 # The clock of a transaction is that of its beginning, so two in a row may seem to overlap.
 _OVERLAP = "interval '1 second'"
@@ -140,6 +146,7 @@ CHECKS = (
         "FROM outbox_delivery d WHERE d.dead_at IS NULL "
         f"AND (d.available_at < (SELECT at FROM audit_clock) - {_TOO_LONG} "
         "OR d.available_at > (SELECT at FROM audit_clock) + interval '1 day') "
+        f"AND NOT {_IS_PAUSED.format(too_long=_TOO_LONG)} "
         "AND NOT EXISTS (SELECT FROM outbox_delivery e WHERE e.ordering_key = d.ordering_key "
         "AND e.destination = d.destination AND e.id < d.id)",
     ),
@@ -151,7 +158,8 @@ CHECKS = (
         "lead(i.at) OVER (PARTITION BY i.consumer, m.ordering_key ORDER BY m.sequence) AS next_at "
         f"FROM {SAID} m JOIN audit_route r ON r.type = m.type "
         "JOIN outbox_inbox i ON i.consumer = r.destination AND i.message_id = m.id "
-        f"WHERE NOT {_IS_GIVEN_UP}) h WHERE h.at > h.next_at + {_OVERLAP} AND h.at < h.time + {_LIVE_DELIVERY}",
+        f"WHERE NOT {_IS_GIVEN_UP} AND NOT jsonb_exists(m.headers, '{REPLACES}')) h "
+        f"WHERE h.at > h.next_at + {_OVERLAP} AND h.at < h.time + {_LIVE_DELIVERY}",
     ),
     Check(
         "I5",

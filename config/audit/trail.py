@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from config.audit.checks import Check
-from outbox.consumers import OUTAGE
+from outbox.consumers import MADE_ANEW, OUTAGE
 
 # How a step's name goes over the wire: an operator's new attempt has a number.
 _WIRE = """step.name ||
@@ -15,6 +15,8 @@ CROSS JOIN LATERAL jsonb_each(s.steps) AS step(name, state)"""
 # The tables that nothing may be taken from, with the triggers that see to it.
 _LOGS = """(VALUES ('outbox_message', 'outbox_append_only'), ('outbox_message', 'outbox_no_truncate'),
 ('outbox_attempt', 'outbox_append_only'), ('outbox_attempt', 'outbox_no_truncate'),
+('outbox_gateway_call', 'outbox_append_only'), ('outbox_gateway_call', 'outbox_no_truncate'),
+('sagas_casenote', 'sagas_append_only'), ('sagas_casenote', 'sagas_no_truncate'),
 ('sagas_operatoraction', 'sagas_append_only'), ('sagas_operatoraction', 'sagas_no_truncate'))"""
 
 CHECKS = (
@@ -51,7 +53,8 @@ CHECKS = (
         "JOIN sagas_sagainstance s ON s.key = c.key JOIN (VALUES ('ABANDONED', '', 'abandon'), "
         "('', 'cancelled_by_operator', 'compensate')) AS by_hand(status, reason, action) "
         "ON by_hand.status = s.status OR by_hand.reason = nullif(s.reason, '') "
-        "WHERE NOT EXISTS (SELECT FROM sagas_operatoraction a WHERE a.saga_id = s.id AND a.action = by_hand.action) "
+        "WHERE NOT EXISTS (SELECT FROM sagas_operatoraction a WHERE a.saga_id = s.id AND (a.action = by_hand.action "
+        "OR by_hand.action = 'compensate' AND a.action = 'cancel')) "
         "AND (by_hand.action = 'abandon' OR NOT EXISTS (SELECT FROM outbox_message m "
         "WHERE m.ordering_key = s.key AND m.type = 'order.cancel_requested'))",
     ),
@@ -69,7 +72,8 @@ CHECKS = (
         "SELECT d.ordering_key, d.type || ' to ' || d.destination || ' has failed: ' || d.error_class "
         "FROM outbox_delivery d WHERE d.attempts > 0 "
         # Outages burn no attempts, and are told of once and not by message.
-        f"AND d.error_class NOT IN ('', '{OUTAGE}') AND NOT EXISTS ("
+        # What a person has had made anew has not failed yet; what had failed before is told of the attempts before.
+        f"AND d.error_class NOT IN ('', '{OUTAGE}', '{MADE_ANEW}') AND NOT EXISTS ("
         "SELECT FROM outbox_attempt a WHERE a.ordering_key = d.ordering_key AND a.message_id = d.message_id "
         "AND a.destination = d.destination AND (d.dead_at IS NULL OR a.decision = 'dead'))",
     ),

@@ -55,9 +55,9 @@ class SimulatedBank:
     name = "simulated"
     keeps_ledger = True
 
-    def __init__(self, *, base_url: str, timeout_seconds: float) -> None:
+    def __init__(self, *, base_url: str, timeout_seconds: float, ledger_seconds: float = LEDGER_SECONDS) -> None:
         self._service = HttpService(name="bank", base_url=base_url, timeout_seconds=timeout_seconds)
-        patience = max(timeout_seconds, LEDGER_SECONDS)
+        patience = max(timeout_seconds, ledger_seconds)
         self._ledger = HttpService(name="bank", base_url=base_url, timeout_seconds=patience)
 
     def charge(self, request: ChargeRequest) -> ChargeAnswer:
@@ -82,7 +82,7 @@ class SimulatedBank:
     def look_up(self, *, key: str) -> ChargeAnswer | None:
         """Return what became of the charge with this key."""
         status, answer = self._service.call(
-            operation="look_up", method="GET", path=f"/charges/{key}", answer_type=_Answer
+            operation="look_up", method="GET", path=f"/charges/{key}", about=key, answer_type=_Answer
         )
         if status == HTTPStatus.OK:
             return self._read_charge(answer)
@@ -114,7 +114,7 @@ class SimulatedBank:
     def look_up_refund(self, *, key: str) -> RefundMade | None:
         """Return the refund with this key."""
         status, answer = self._service.call(
-            operation="look_up_refund", method="GET", path=f"/refunds/{key}", answer_type=_Answer
+            operation="look_up_refund", method="GET", path=f"/refunds/{key}", about=key, answer_type=_Answer
         )
         if status == HTTPStatus.OK:
             return RefundMade(key=key, reference=answer.id)

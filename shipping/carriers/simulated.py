@@ -42,9 +42,9 @@ class SimulatedCarrier:
     name = "simulated"
     keeps_ledger = True
 
-    def __init__(self, *, base_url: str, timeout_seconds: float) -> None:
+    def __init__(self, *, base_url: str, timeout_seconds: float, ledger_seconds: float = LEDGER_SECONDS) -> None:
         self._service = HttpService(name="carrier", base_url=base_url, timeout_seconds=timeout_seconds)
-        patience = max(timeout_seconds, LEDGER_SECONDS)
+        patience = max(timeout_seconds, ledger_seconds)
         self._ledger = HttpService(name="carrier", base_url=base_url, timeout_seconds=patience)
 
     def create(self, request: ShipmentRequest) -> ShipmentAnswer:
@@ -70,7 +70,7 @@ class SimulatedCarrier:
     def look_up(self, *, key: str) -> ShipmentMade | None:
         """Return the parcel with this key."""
         status, answer = self._service.call(
-            operation="look_up", method="GET", path=f"/shipments/{key}", answer_type=_Answer
+            operation="look_up", method="GET", path=f"/shipments/{key}", about=key, answer_type=_Answer
         )
         if status == HTTPStatus.OK and answer.status == "created":
             return ShipmentMade(carrier=self.name, tracking=answer.tracking)
@@ -81,7 +81,7 @@ class SimulatedCarrier:
     def cancel(self, *, key: str) -> bool:
         """Stop the parcel with this key."""
         status, answer = self._service.call(
-            operation="cancel", method="POST", path=f"/shipments/{key}/cancel", answer_type=_Answer
+            operation="cancel", method="POST", path=f"/shipments/{key}/cancel", about=key, answer_type=_Answer
         )
         if status in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
             return status == HTTPStatus.OK

@@ -12,7 +12,7 @@ from inventory.contracts import InventoryReserved
 from orders.contracts import Address, Line, OrderConfirmed, OrderCreated
 from outbox.contracts import ACTION, COMPENSATION, Direction, Envelope, Event, MessageDeadLettered
 from outbox.models import Attempt, Delivery, Message
-from payments.contracts import PaymentCharged
+from payments.contracts import PaymentCharged, PaymentRefunded
 from sagas.handlers import handle
 from sagas.models import Case, SagaInstance
 from shipping.contracts import ShipmentCreated, ShipmentFailed
@@ -133,3 +133,21 @@ def _kill(message: Message, *, destination: str, error_class: str, error: str) -
 def kill(message: Message, destination: str) -> None:
     """Let the attempts of a message be spent."""
     _kill(message, destination=destination, error_class="RefundRefused", error="refused for good")
+
+
+def refund_at_last(case: Case) -> None:
+    """Let the refund of a retried case succeed: the bank takes it now."""
+    assert case.saga is not None
+    deliveries_of(case).delete()
+    refunded = PaymentRefunded(order_id=case.key, amount=1250, currency="EUR", reference="re_1")
+    _reply(case.saga, refunded, "charge-payment", COMPENSATION)
+
+
+def refuse_once_more(case: Case) -> Case:
+    """Let the refund of a retried case be refused again; return the new case."""
+    assert case.saga is not None
+    assert case.message_id is not None
+    refund = Message.objects.get(pk=case.message_id)
+    dead = _kill(refund, destination="payments", error_class="RefundRefused", error=REFUSAL)
+    _reply(case.saga, dead, "charge-payment", COMPENSATION)
+    return Case.objects.select_related("saga").filter(saga=case.saga).latest("pk")

@@ -19,11 +19,11 @@ from pytest_django import Settings
 
 from outbox.models import Lane
 from sagas import handlers
+from sagas.deadlines import sweep_deadlines
 from sagas.definition import definitions
 from sagas.management.commands.saga_versions import Command as SagaVersions
 from sagas.models import SagaInstance
 from sagas.selectors import orphaned
-from sagas.services import sweep_deadlines
 from tests.command_line import run
 from tests.factories.inventory import stocked
 from tests.factories.orders import placed, price, told

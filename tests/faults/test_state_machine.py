@@ -37,7 +37,7 @@ from outbox.effects import EffectPump
 from outbox.joined import deliver
 from outbox.models import Delivery, Lane
 from payments import gateways
-from sagas.services import sweep_deadlines
+from sagas.deadlines import sweep_deadlines
 from shipping import carriers
 from tests.factories.inventory import stocked
 from tests.factories.orders import ADDRESS, price

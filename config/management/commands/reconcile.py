@@ -7,8 +7,10 @@ from typing import Any
 
 import payments.reconciliation
 import shipping.reconciliation
-from outbox.commands import OperatorCommand, Table, found
+from outbox.commands import OperatorCommand, Table, found, operator_name, origin_name
 from outbox.consumers import TransientError
+from outbox.reconciliation import Report
+from sagas import operator_log
 
 
 class Command(OperatorCommand):
@@ -19,8 +21,7 @@ class Command(OperatorCommand):
 
     def handle(self, *_args: Any, **_options: Any) -> None:
         """Print what was compared, repaired, is watched, and was found."""
-        sweeps = (payments.reconciliation.reconcile(), shipping.reconciliation.reconcile())
-        reports = [report for report in sweeps if report is not None]
+        reports = _sweep()
         findings = [finding for report in reports for finding in report.findings]
         tables = [
             Table(
@@ -34,3 +35,28 @@ class Command(OperatorCommand):
         self.show([asdict(report) for report in reports], *tables)
         if findings:
             raise found(f"{len(findings)} findings")
+
+
+def _sweep() -> list[Report]:
+    """Compare both ledgers, and leave a line in the operator log, also of a comparison that broke off."""
+    reports: list[Report] = []
+    result = "failed"
+    try:
+        for reconcile in (payments.reconciliation.reconcile, shipping.reconciliation.reconcile):
+            report = reconcile()
+            reports += [report] if report is not None else []
+        result = "done"
+    finally:
+        operator_log.write(
+            operator=operator_name(),
+            origin=origin_name(),
+            action="reconcile",
+            reason="by command",
+            seen={
+                "about": "ledgers",
+                "repaired": {report.ledger: report.repaired for report in reports},
+                "findings": {report.ledger: len(report.findings) for report in reports},
+            },
+            result=result,
+        )
+    return reports

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from outbox.commands import OperatorCommand, count_of
+from outbox.commands import OperatorCommand, count_of, origin_name
 from sagas import four_eyes, services
 from sagas.commands import REFUSALS, acting, add_operator, add_reason
 
@@ -30,8 +30,8 @@ class Command(OperatorCommand):
         """Approve or decline, and say what came of it."""
         who = acting(operator, permission=four_eyes.PERMISSION)
         if decline:
-            services.decline(approval_id=approval, operator=who, reason=reason)
+            services.decline(approval_id=approval, operator=who, origin=origin_name(), reason=reason)
             result = "declined"
         else:
-            result = services.approve(approval_id=approval, operator=who, reason=reason)
+            result = services.approve(approval_id=approval, operator=who, origin=origin_name(), reason=reason)
         self.show({"approval": approval, "result": result}, f"approval {approval}: {result}")

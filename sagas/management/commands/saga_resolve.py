@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from typing import Any
 from uuid import UUID
 
-from outbox.commands import OperatorCommand
+from outbox.commands import OperatorCommand, origin_name
 from sagas import services
 from sagas.commands import REFUSALS, acting, add_operator, add_reason, add_saga, outcome
 from sagas.selectors import find
@@ -34,5 +34,7 @@ class Command(OperatorCommand):
         """Resolve and say what came of it."""
         who = acting(operator, permission="sagas.resolve_case")
         saga = find(any_id)
-        result = services.resolve(saga_id=saga.pk, operator=who, reason=reason, reference=reference)
+        result = services.resolve(
+            saga_id=saga.pk, operator=who, origin=origin_name(), reason=reason, reference=reference
+        )
         self.show(*outcome(saga=saga, action="resolve", result=result))

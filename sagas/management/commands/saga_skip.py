@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from typing import Any
 from uuid import UUID
 
-from outbox.commands import OperatorCommand
+from outbox.commands import OperatorCommand, origin_name
 from sagas import services
 from sagas.commands import REFUSALS, acting, add_operator, add_reason, add_saga, outcome
 from sagas.selectors import find
@@ -29,5 +29,5 @@ class Command(OperatorCommand):
         """Skip and say what came of it."""
         who = acting(operator, permission="sagas.skip_case")
         saga = find(any_id)
-        result = services.skip(saga_id=saga.pk, operator=who, reason=reason)
+        result = services.skip(saga_id=saga.pk, operator=who, origin=origin_name(), reason=reason)
         self.show(*outcome(saga=saga, action="skip", result=result))

@@ -12,9 +12,9 @@ from orders.contracts import OrderCancelRequested
 from outbox.consumers import Outcome, Wait
 from outbox.contracts import Envelope, Message
 from outbox.models import Message as Logged
+from sagas.deadlines import sweep_deadlines
 from sagas.handlers import handle
 from sagas.models import SagaInstance
-from sagas.services import sweep_deadlines
 from tests.factories.envelopes import envelope
 from tests.factories.plays import Play
 from tests.threads import side_by_side

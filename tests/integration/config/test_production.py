@@ -19,6 +19,7 @@ PRODUCTION = {
     "CARRIER_URL": "https://carrier.invalid",
     "EMAIL_URL": "smtp://app:secret@mail.invalid:25",
     "BANK_WEBHOOK_SECRETS": secrets.token_hex(32),
+    "DESK_OTP": "required",
 }
 REFUSED = {
     "no secret key": {"SECRET_KEY": ""},
@@ -34,6 +35,11 @@ REFUSED = {
     "no database": {"DATABASE_URL": ""},
     "no broker": {"REDIS_URL": ""},
     "no mail server": {"EMAIL_URL": ""},
+    "codes that are neither asked for nor not": {"DESK_OTP": "sometimes"},
+    "a login that may be tried for ever": {"LOGIN_FAILURES": "0"},
+    "a lock-out of no time": {"LOGIN_LOCKOUT_MINUTES": "0"},
+    "a session that never idles": {"SESSION_IDLE_MINUTES": "100000"},
+    "a session without end": {"SESSION_HOURS": "9000"},
 }
 
 
@@ -55,6 +61,23 @@ def test_the_deploy_check_is_clean() -> None:
     done = run("manage.py", "check", "--deploy", "--fail-level", "WARNING")
 
     assert (done.returncode, done.stdout + done.stderr) == (0, "System check identified no issues (0 silenced).\n")
+
+
+@pytest.mark.parametrize("setting", ["off", "optional"])
+def test_a_desk_that_opens_on_a_password_alone_is_warned_of(setting: str) -> None:
+    done = run("manage.py", "check", "--deploy", "--fail-level", "WARNING", DESK_OTP=setting)
+
+    assert done.returncode == 1
+    assert "(saga_bridge.W001) DESK_OTP is not 'required'" in done.stderr
+    assert "identified 1 issue" in done.stderr
+
+
+def test_no_cookie_of_production_travels_in_the_clear() -> None:
+    names = ("SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE", "SECURE_SSL_REDIRECT", "SESSION_COOKIE_HTTPONLY")
+
+    done = run("-c", f"from config import settings; print([getattr(settings, name) for name in {names}])")
+
+    assert done.stdout == "[True, True, True, True]\n"
 
 
 @pytest.mark.parametrize("what", REFUSED)

@@ -4,7 +4,9 @@ import pytest
 from pytest_django import Settings
 from uuid_utils.compat import uuid7
 
+from outbox.commands import operator_name, origin_name
 from payments.models import Payment
+from sagas.models import OperatorAction
 from tests.command_line import run
 from tests.integration.payments.conftest import bank, process
 from tests.integration.simulator.process import Simulator
@@ -55,3 +57,16 @@ def test_a_bank_that_does_not_answer_is_exit_code_2(bank: Simulator, settings: S
 
     assert ended.code == 2
     assert "the bank cannot be reached" in ended.err
+
+
+def test_who_compared_by_hand_is_in_the_operator_log(bank: Simulator, settings: Settings) -> None:
+    run("reconcile")
+    settings.BANK_URL = "http://127.0.0.1:9/bank"
+    run("reconcile")
+
+    lines = OperatorAction.objects.order_by("id")
+    assert [(line.operator, line.origin, line.action, line.result) for line in lines] == [
+        (operator_name(), origin_name(), "reconcile", "done"),
+        (operator_name(), origin_name(), "reconcile", "failed"),
+    ]
+    assert lines[0].seen["repaired"] == {"payments:simulated": 0}

@@ -35,7 +35,13 @@ def as_application() -> Iterator[None]:
 
 
 def test_an_owner_is_found_out() -> None:
-    assert trust.owned_tables() == ["outbox_attempt", "outbox_message", "sagas_operatoraction"]
+    assert trust.owned_tables() == [
+        "outbox_attempt",
+        "outbox_gateway_call",
+        "outbox_message",
+        "sagas_casenote",
+        "sagas_operatoraction",
+    ]
 
 
 def test_who_owns_nothing_is_trusted(as_application: None) -> None:
@@ -46,7 +52,7 @@ def test_production_does_not_start_as_the_owner(settings: Any, monkeypatch: pyte
     settings.PRODUCTION = True
     monkeypatch.setattr(connections["default"], "close", lambda: None)
 
-    with pytest.raises(ImproperlyConfigured, match="could rewrite outbox_attempt, outbox_message"):
+    with pytest.raises(ImproperlyConfigured, match="could rewrite outbox_attempt, outbox_gateway_call, outbox_message"):
         trust.require_distrust()
     assert [problem.id for problem in run_checks(tags=["database"], databases=["default"])] == ["saga_bridge.E001"]
 
@@ -83,6 +89,7 @@ def test_a_database_that_is_away_holds_up_no_start(settings: Any, monkeypatch: p
     [
         "ALTER TABLE outbox_message DISABLE TRIGGER ALL",
         "ALTER TABLE outbox_attempt DISABLE TRIGGER outbox_append_only",
+        "ALTER TABLE outbox_gateway_call DISABLE TRIGGER outbox_append_only",
         "SET session_replication_role = replica",
         "TRUNCATE outbox_message",
         "DROP TABLE outbox_message",

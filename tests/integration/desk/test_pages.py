@@ -12,12 +12,13 @@ from django.db import connection
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
-from django_celery_beat.models import PeriodicTask
 from uuid_utils.compat import uuid7
 
 from config.unfold import open_cases, sidebar
-from outbox.desk import duration, redacted
+from desk.monitoring.refresh import measure
+from outbox.desk import duration
 from outbox.models import Attempt, Delivery, Message
+from outbox.redaction import redacted
 from sagas import services
 from sagas.models import Case, OperatorAction, SagaInstance
 from tests.factories.cases import CARD, REFUSAL, STREET, completed_saga, deliveries_of, refused_refund, running_saga
@@ -33,8 +34,7 @@ LISTS = (
     "outbox_delivery",
     "outbox_attempt",
     "django_celery_beat_periodictask",
-    "django_celery_beat_intervalschedule",
-    "django_celery_beat_crontabschedule",
+    "sagas_approval",
     "auth_user",
     "auth_group",
 )
@@ -225,26 +225,6 @@ def test_nothing_can_be_changed(admin_client: Client, name: str) -> None:
     assert statuses == [200, 403, 403, 403]
 
 
-def test_the_first_page_tells_whether_a_person_is_needed(admin_client: Client) -> None:
-    refused_refund()
-    running_saga()
-
-    page = text(admin_client.get(reverse("admin:index")))
-
-    assert "Open cases 1 none overdue" in page
-    assert "Live sagas 2 0 compensating, 1 suspended" in page
-    assert "Dead deliveries 1" in page
-
-
-def test_a_reader_sees_only_what_he_may(client: Client) -> None:
-    client.force_login(User.objects.create(username="nobody", is_staff=True))
-
-    page = client.get(reverse("admin:index"))
-
-    assert page.status_code == 200
-    assert "Open cases" not in text(page)
-
-
 def test_the_sidebar_has_what_the_reader_may_see(admin_user: User) -> None:
     request = RequestFactory().get("/admin/")
     request.user = admin_user
@@ -255,25 +235,15 @@ def test_the_sidebar_has_what_the_reader_may_see(admin_user: User) -> None:
     groups = {group["title"]: [item["title"] for item in group["items"]] for group in sidebar(request)}
 
     assert list(groups) == ["Desk", "Shop", "Messages", "Operation"]
-    assert groups["Desk"] == ["Cases", "Sagas", "Operator log"]
+    assert groups["Desk"] == ["Cases", "Failure groups", "Bulk runs", "Sagas", "Approvals", "Operator log"]
+    assert "Switches" in groups["Operation"]
     assert sidebar(nobody) == []
+    measure()
     assert open_cases(request) == "1"
 
 
 def test_tokens_of_customers_have_no_page(admin_client: Client) -> None:
     assert admin_client.get("/admin/authtoken/tokenproxy/").status_code == 404
-
-
-def test_a_schedule_can_be_changed(admin_client: Client) -> None:
-    task = PeriodicTask.objects.get(name="Measure the sagas")
-    url = reverse("admin:django_celery_beat_periodictask_change", args=[task.pk])
-    form = admin_client.get(url).context["adminform"].form
-    values = {name: value for name, value in form.initial.items() if value is not None}
-
-    answer = admin_client.post(url, values | {"task": task.task, "enabled": ""})
-
-    task.refresh_from_db()
-    assert (answer.status_code, task.enabled) == (302, False)
 
 
 @pytest.mark.parametrize(

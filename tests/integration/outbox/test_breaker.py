@@ -158,6 +158,16 @@ def test_one_of_those_who_look_learns_that_a_probe_is_due_and_looking_takes_noth
     assert ask().may_probe
 
 
+def test_who_had_nothing_to_probe_with_leaves_it_to_the_next() -> None:
+    open_it()
+    wait_for(lambda: breaker.look(gateway=GATEWAY).may_probe)
+
+    breaker.look_again(gateway=GATEWAY)
+
+    assert breaker.look(gateway=GATEWAY).may_probe
+    assert breaker.look(gateway=GATEWAY).refuses
+
+
 @pytest.mark.usefixtures("no_redis")
 def test_without_redis_every_call_passes_and_nobody_waits_for_it() -> None:
     before = REGISTRY.get_sample_value("circuit_breaker_blind_total", {"gateway": GATEWAY}) or 0

@@ -15,7 +15,7 @@ from uuid_utils.compat import uuid7
 
 from outbox import breaker, bucket, relay
 from outbox.consumers import OUTAGE, Effectful, RetryPolicy, TransientError
-from outbox.contracts import Envelope, Event
+from outbox.contracts import COMPENSATION, Envelope, Event
 from outbox.effects import LOST_TRIES
 from outbox.models import Delivery, Lane
 from outbox.selectors import held_up_by_outage
@@ -133,6 +133,21 @@ def test_a_crowd_waits_without_a_call_and_without_attempts(wiring: Wiring, away:
     away.is_away = False
     run_until(lambda: waiting() == [])
     assert len(away.calls) <= probes + 201
+
+
+def test_what_waits_alone_is_probed_with_though_the_gateway_takes_another_kind_of_call_too(
+    wiring: Wiring, away: Away
+) -> None:
+    """Refunds that wait at night, when nobody orders: the charges, of which none waits, must not use up every probe."""
+    wiring.consumer({Act: effectful(away), Undo: effectful(away, calls=2)})
+    open_it()
+    away.is_away = False
+    say(Undo(), saga_id=uuid7(), step="act", direction=COMPENSATION)
+
+    relay.run(lane=Lane.COMPENSATIONS, seconds=4, linger=4)
+
+    assert waiting() == []
+    assert len(away.calls) == 1
 
 
 def test_who_was_called_in_vain_is_asked_for_by_key_next_time(wiring: Wiring, away: Away) -> None:

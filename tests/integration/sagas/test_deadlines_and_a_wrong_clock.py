@@ -8,8 +8,8 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from sagas.deadlines import sweep_deadlines
 from sagas.models import SagaInstance
-from sagas.services import sweep_deadlines
 from tests.factories.plays import Play
 from tests.messaging import execute
 

@@ -10,8 +10,8 @@ from django.utils import timezone
 from inventory.contracts import InventoryReserved
 from outbox.contracts import MessageDeadLettered
 from outbox.models import Attempt, Delivery, Message
+from sagas.deadlines import sweep_deadlines
 from sagas.models import Case, SagaInstance
-from sagas.services import sweep_deadlines
 from tests.factories.plays import Play, run_engine
 from tests.messaging import execute, waiting
 

@@ -10,7 +10,7 @@ from uuid_utils.compat import uuid7
 
 from outbox.consumers import OUTAGE
 from outbox.models import Delivery
-from sagas.services import sweep_deadlines
+from sagas.deadlines import sweep_deadlines
 from tests.factories.plays import Play
 
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=["outbox", "sagas"])

@@ -12,9 +12,10 @@ from outbox.contracts import COMPENSATION, MessageDeadLettered
 from outbox.models import Delivery, Message
 from payments.contracts import PaymentRefunded
 from sagas import services
+from sagas.deadlines import sweep_deadlines
 from sagas.engine import Refused
 from sagas.models import Case, OperatorAction
-from sagas.services import ReasonMissing, StaleView, sweep_deadlines
+from sagas.wanted import ReasonMissing, StaleView
 from shipping.contracts import ShipmentFailed
 from tests.factories.cases import kill
 from tests.factories.people import approved_by

@@ -21,8 +21,8 @@ from outbox.publishing import Routing
 from payments.gateways.instant import InstantGateway
 from payments.models import Payment, Refund
 from sagas import services
+from sagas.deadlines import sweep_deadlines
 from sagas.models import Case, SagaInstance
-from sagas.services import sweep_deadlines
 from shipping.carriers.instant import InstantCarrier
 from shipping.carriers.protocol import ShipmentRefused
 from shipping.models import Shipment

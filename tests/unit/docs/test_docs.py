@@ -23,6 +23,7 @@ DOCS = PROJECT / "docs"
 PACKAGES = (
     "analytics",
     "config",
+    "desk",
     "inventory",
     "notifications",
     "orders",

@@ -55,6 +55,12 @@ def test_ids_numbers_and_addresses_do_not_make_a_failure_another_one(
     assert mark(text.format(order, amount, address)) == mark(text.format(other, 7, 0xFFFF))
 
 
+@pytest.mark.parametrize("reference", ["ch_3Px9aB", "re_1", "0xdeadbeef1", "A7", "1250EUR"])
+def test_the_other_sides_own_ids_do_not_make_a_failure_another_one(reference: str) -> None:
+    assert mark(f"charge {reference} cannot be refunded") == mark("charge ch_9 cannot be refunded")
+    assert mark(f"charge {reference} cannot be refunded") != mark("charge of the customer cannot be refunded")
+
+
 def test_only_the_first_line_counts() -> None:
     assert mark("it broke\nat 12:30 in thread 7") == mark("it broke\nelsewhere")
     assert mark("") == mark("")

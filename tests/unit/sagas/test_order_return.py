@@ -6,7 +6,7 @@ import inventory.contracts as inventory
 import orders.contracts as orders
 import payments.contracts as payments
 from sagas.definitions.order_return import ORDER_RETURN
-from sagas.inputs import ResolveStuck
+from sagas.inputs import ResolveStuck, RetryStuck
 from sagas.testing import ORDER_ID, Story, given, sample
 
 
@@ -37,5 +37,22 @@ def test_a_return_cannot_be_cancelled(story: Story) -> None:
     story.expect(payments.RefundPayment)
 
     story.cancel("cancelled_by_operator")
+
+    story.expect_nothing().settle().expect_ended("COMPLETED")
+
+
+def test_a_fresh_refund_is_sent_as_it_was_edited(story: Story) -> None:
+    story.reach("refund-payment").dead_letter()
+    edited = sample(payments.RefundPayment, amount=7)
+
+    story.operator(RetryStuck(frozenset({"refund-payment"}), {"refund-payment": edited}))
+
+    story.expect(edited, step="refund-payment~2").settle().expect_ended("COMPLETED")
+
+
+def test_what_is_still_on_its_way_is_not_sent_anew_whatever_was_edited(story: Story) -> None:
+    story.reach("refund-payment").dead_letter()
+
+    story.operator(RetryStuck(frozenset(), {"refund-payment": sample(payments.RefundPayment, amount=7)}))
 
     story.expect_nothing().settle().expect_ended("COMPLETED")
