@@ -48,7 +48,8 @@ def render(text: str) -> SafeString:
         if child.type in ("link_open", "link_close"):
             # What leads nowhere is text.
             child.hidden = target is None
-    return mark_safe(markdown.renderer.render(tokens, markdown.options, {}))  # noqa: S308 # nosec - it has escaped all
+    html: str = markdown.renderer.render(tokens, markdown.options, {})
+    return mark_safe(html)  # noqa: S308 # nosec - the renderer has escaped all
 
 
 def _link(target: str) -> str | None:
