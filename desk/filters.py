@@ -24,17 +24,23 @@ from sagas.models import Case, SagaInstance
 
 # An amount as people write it; more digits no column holds in minor units.
 _NUMBER = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,6})?")
-# Walks from value to value along the index `sagas_case_class`, a look for each, instead of reading all cases.
-_ERROR_CLASSES = """
+# Walks from value to value along the index of the column, a look for each, instead of reading the whole table.
+_VALUES = """
 WITH RECURSIVE known AS (
-    (SELECT error_class FROM sagas_case ORDER BY error_class LIMIT 1)
+    (SELECT {column} AS value FROM {table} ORDER BY {column} LIMIT 1)
     UNION ALL
-    SELECT (SELECT c.error_class FROM sagas_case c WHERE c.error_class > known.error_class
-            ORDER BY c.error_class LIMIT 1)
-    FROM known WHERE known.error_class IS NOT NULL
+    SELECT (SELECT t.{column} FROM {table} t WHERE t.{column} > known.value ORDER BY t.{column} LIMIT 1)
+    FROM known WHERE known.value IS NOT NULL
 )
-SELECT error_class FROM known WHERE error_class IS NOT NULL LIMIT 200
+SELECT value FROM known WHERE value IS NOT NULL LIMIT 200
 """
+
+
+def values_of(*, table: str, column: str) -> list[str]:
+    """Return the values that a column has, at most 200. It needs an index of its own; both names are our own too."""
+    with connection.cursor() as cursor:
+        cursor.execute(_VALUES.format(table=table, column=column))
+        return [value for (value,) in cursor.fetchall()]
 
 
 class NameFilter(admin.SimpleListFilter):
@@ -180,9 +186,7 @@ class ErrorFilter(ChoiceFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
         """Name the classes that any case has."""
-        with connection.cursor() as cursor:
-            cursor.execute(_ERROR_CLASSES)
-            return [(name, name) for (name,) in cursor.fetchall()]
+        return [(value, value) for value in values_of(table="sagas_case", column="error_class")]
 
 
 class GroupFilter(ChoiceFilter):
@@ -241,18 +245,25 @@ class ResolutionFilter(ChoiceFilter):
         return Q(status=Case.Status.CLOSED, resolution=value)
 
 
-class AmountFilter(admin.SimpleListFilter):
-    """By the money that hangs on it, as a decimal number, in whatever currency each case is."""
+class RangeFilter(admin.SimpleListFilter):
+    """By two bounds that are typed. `BOUNDS` names each parameter, in words and as Django compares."""
 
-    title = "amount"
-    parameter_name = "amount_from"
     template = "desk/filter.html"
-    BOUNDS: ClassVar = {"amount_from": ("From", "gte"), "amount_to": ("To", "lte")}
+    BOUNDS: ClassVar[dict[str, tuple[str, str]]]
 
     def __init__(self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any) -> None:
         super().__init__(request, params, model, model_admin)
-        if "amount_to" in params:
-            self.used_parameters["amount_to"] = params.pop("amount_to")[-1]
+        for name in self.BOUNDS:
+            if name in params:
+                self.used_parameters[name] = params.pop(name)[-1]
+
+    def field(self, words: str) -> forms.Field:
+        """Return the field of one bound."""
+        raise NotImplementedError
+
+    def condition(self, text: str, comparison: str) -> Q:
+        """Return what a bound that was typed asks for; of one that makes no sense, what nothing meets."""
+        raise NotImplementedError
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
         """Name none: it is typed."""
@@ -268,22 +279,32 @@ class AmountFilter(admin.SimpleListFilter):
 
     def choices(self, changelist: Any) -> Iterator[Any]:  # noqa: ARG002 - Django passes it
         """Return the two fields."""
-        fields: dict[str, forms.Field] = {
-            name: forms.CharField(
-                label=f"Amount {words.lower()}",
-                required=False,
-                widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal", "placeholder": "100.00"}),
-            )
-            for name, (words, _) in self.BOUNDS.items()
-        }
+        fields = {name: self.field(words) for name, (words, _) in self.BOUNDS.items()}
         yield {"form": _form(fields, {name: self.used_parameters.get(name, "") for name in self.BOUNDS})}
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Case]) -> QuerySet[Case]:  # noqa: ARG002
-        """Restrict to amounts between the bounds; what is no number finds nothing."""
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
+        """Restrict to what lies between the bounds."""
         for name, (_, comparison) in self.BOUNDS.items():
             if text := str(self.used_parameters.get(name) or "").strip():
-                queryset = queryset.filter(_amount(text, comparison))
+                queryset = queryset.filter(self.condition(text, comparison))
         return queryset
+
+
+class AmountFilter(RangeFilter):
+    """By the money that hangs on it, as a decimal number, in whatever currency each case is."""
+
+    title = "amount"
+    parameter_name = "amount_from"
+    BOUNDS: ClassVar = {"amount_from": ("From", "gte"), "amount_to": ("To", "lte")}
+
+    def field(self, words: str) -> forms.Field:
+        """Return a field for an amount."""
+        widget = UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal", "placeholder": "100.00"})
+        return forms.CharField(label=f"Amount {words.lower()}", required=False, widget=widget)
+
+    def condition(self, text: str, comparison: str) -> Q:
+        """Compare in the minor units of each currency."""
+        return _amount(text, comparison)
 
 
 def _amount(text: str, comparison: str) -> Q:

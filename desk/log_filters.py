@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from django import forms
-from django.contrib import admin
-from django.db import connection
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.http import HttpRequest
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from desk.filters import ChoiceFilter
-from sagas.models import OperatorAction
-
-# Walks from value to value along the index of the column, a look for each, instead of reading all of the log.
-_VALUES = """
-WITH RECURSIVE known AS (
-    (SELECT {column} AS value FROM sagas_operatoraction ORDER BY {column} LIMIT 1)
-    UNION ALL
-    SELECT (SELECT a.{column} FROM sagas_operatoraction a WHERE a.{column} > known.value ORDER BY a.{column} LIMIT 1)
-    FROM known WHERE known.value IS NOT NULL
-)
-SELECT value FROM known WHERE value IS NOT NULL LIMIT 200
-"""
+from desk.filters import ChoiceFilter, RangeFilter, values_of
 
 
 class ValueFilter(ChoiceFilter):
@@ -33,9 +18,7 @@ class ValueFilter(ChoiceFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
         """Name the values."""
-        with connection.cursor() as cursor:
-            cursor.execute(_VALUES.format(column=self.parameter_name))
-            return [(value, value) for (value,) in cursor.fetchall()]
+        return [(value, value) for value in values_of(table="sagas_operatoraction", column=str(self.parameter_name))]
 
 
 class OperatorFilter(ValueFilter):
@@ -59,45 +42,21 @@ class ResultFilter(ValueFilter):
     parameter_name = "result"
 
 
-class TimeFilter(admin.SimpleListFilter):
+class TimeFilter(RangeFilter):
     """By when, in UTC."""
 
     title = "time"
     parameter_name = "at_from"
-    template = "desk/filter.html"
     BOUNDS: ClassVar = {"at_from": ("From", "gte"), "at_to": ("Before", "lt")}
 
-    def __init__(self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any) -> None:
-        super().__init__(request, params, model, model_admin)
-        if "at_to" in params:
-            self.used_parameters["at_to"] = params.pop("at_to")[-1]
+    def field(self, words: str) -> forms.Field:
+        """Return a field for a time."""
+        widget = UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"})
+        return forms.CharField(label=f"{words} (UTC)", required=False, widget=widget)
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
-        """Name none: it is typed."""
-        return []
-
-    def has_output(self) -> bool:
-        """Show it always."""
-        return True
-
-    def expected_parameters(self) -> list[str | None]:
-        """Name both bounds."""
-        return list(self.BOUNDS)
-
-    def choices(self, changelist: Any) -> Iterator[Any]:  # noqa: ARG002 - Django passes it
-        """Return the two fields."""
-        form = forms.Form(data={name: self.used_parameters.get(name, "") for name in self.BOUNDS})
-        for name, (words, _) in self.BOUNDS.items():
-            widget = UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"})
-            form.fields[name] = forms.CharField(label=f"{words} (UTC)", required=False, widget=widget)
-        yield {"form": form}
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[OperatorAction]) -> QuerySet[OperatorAction]:  # noqa: ARG002
-        """Restrict to it; what is no time finds nothing."""
-        for name, (_, comparison) in self.BOUNDS.items():
-            if text := str(self.used_parameters.get(name) or "").strip():
-                queryset = queryset.filter(_when(text, comparison))
-        return queryset
+    def condition(self, text: str, comparison: str) -> Q:
+        """Compare with the time of the line."""
+        return _when(text, comparison)
 
 
 def _when(text: str, comparison: str) -> Q:
